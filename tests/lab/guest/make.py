@@ -28,8 +28,8 @@ _COMMON = "console=ttyS0,115200 quiet bfroot=/dev/vda2"
 
 # The drivers a guest needs on QEMU, each after what it depends on.
 _MODULES = (
-    "drivers/virtio/virtio",
     "drivers/virtio/virtio_ring",
+    "drivers/virtio/virtio",
     "drivers/virtio/virtio_pci_legacy_dev",
     "drivers/virtio/virtio_pci_modern_dev",
     "drivers/virtio/virtio_pci",
