@@ -1,0 +1,217 @@
+"""Commits: a unit is what one step boundary makes durable; units of many builds share one fsync.
+
+A unit is all or nothing and starts with its fence: the build's row must still have the owner's
+epoch, and the sequence number that the owner last wrote. A unit whose fence fails writes nothing.
+The first caller that finds no commit going on becomes the leader and commits for all that wait;
+who comes meanwhile queues up for the next round. So one build alone pays no hand-over, and twenty
+pay one fsync together.
+
+A lost answer (the connection dropped while committing) is settled by asking: the sequence number
+in the row says whether the unit was applied.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from buildflow.engine.statements import Params, Prepared, Statements
+from buildflow.errors import StaleOwner, StateConflict, StoreError
+
+
+@dataclass(slots=True)
+class Unit:
+    """What one boundary writes. `seq` is the number it gives the build's row (old value + 1)."""
+
+    build: str
+    epoch: int
+    seq: int
+    unless_stopped: bool = False
+    instance: Params | None = None
+    many: list[tuple[Prepared, list[Params]]] = field(default_factory=list)
+    # the outcome, set by the leader
+    stop: str | None = None
+    error: Exception | None = None
+    done: threading.Event | None = None
+
+
+class Refusal(Exception):
+    """Inside a commit: this unit's fence or compare-and-set did not hold."""
+
+
+class Journal:
+    """Group commit on one connection. `connect` opens a raw DBAPI connection in manual mode."""
+
+    def __init__(
+        self,
+        connect: Callable[[], Any],
+        statements: Statements,
+        begin: str,
+        translate: Callable[[Exception], StoreError],
+        *,
+        reconnect_attempts: int = 0,
+        on_commit: Callable[[str, Unit], None] | None = None,
+        sleep: Callable[[float], None] | None = None,
+    ) -> None:
+        self._connect, self._statements, self._begin = connect, statements, begin
+        self._translate = translate
+        self._reconnect_attempts = reconnect_attempts
+        self._sleep = sleep
+        self.on_commit = on_commit
+        self._connection: Any = None
+        self._mutex = threading.Lock()
+        self._queue: list[Unit] = []
+        self._leading = False
+        self.commits = 0
+        self.units = 0
+
+    def commit(self, unit: Unit) -> str | None:
+        """Make `unit` durable; returns the build's stop request, None when there is none.
+
+        Raises StaleOwner when another owner has the build, StateConflict when the instance is not
+        in the version that the unit starts from or (with `unless_stopped`) a stop was asked for,
+        StoreError when the database fails. In each case nothing of the unit was written.
+        """
+        hook = self.on_commit
+        if hook is not None:
+            hook("before", unit)
+        with self._mutex:
+            self._queue.append(unit)
+            if self._leading:
+                unit.done = threading.Event()
+            else:
+                self._leading = True
+        if unit.done is not None:
+            unit.done.wait()
+            if unit.error is _LEAD:  # the last leader has gone: this one leads now
+                unit.error = None
+                self._lead(unit)
+        else:
+            self._lead(unit)
+        if unit.error is not None:
+            raise unit.error
+        if hook is not None:
+            hook("after", unit)
+        return unit.stop
+
+    def _lead(self, own: Unit) -> None:
+        with self._mutex:
+            batch, self._queue = self._queue, []
+        try:
+            self._write(batch)
+        except BaseException as error:
+            failure = error if isinstance(error, Exception) else StoreError("commit interrupted")
+            for unit in batch:
+                unit.error = unit.error or failure
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            with self._mutex:
+                successor = self._queue[0] if self._queue else None
+                if successor is None:
+                    self._leading = False
+            for unit in batch:
+                if unit is not own and unit.done is not None:
+                    unit.done.set()
+            if successor is not None and successor.done is not None:
+                successor.error = _LEAD
+                successor.done.set()
+
+    def _write(self, batch: list[Unit]) -> None:
+        attempt = 0
+        while True:
+            try:
+                self._write_once(batch)
+            except Exception as error:
+                self._discard()
+                attempt += 1
+                translated = self._translate(error)
+                if attempt > self._reconnect_attempts:
+                    raise translated from error
+                if self._sleep is not None:
+                    self._sleep(min(0.1 * 2**attempt, 2.0))
+            else:
+                return
+
+    def _write_once(self, batch: list[Unit]) -> None:
+        if self._connection is None:
+            self._connection = self._connect()
+        cursor = self._connection.cursor()
+        if self._begin:
+            cursor.execute(self._begin)
+        for unit in batch:
+            unit.error = None
+            try:
+                self._apply(cursor, unit)
+            except Refusal as refusal:
+                unit.error = refusal.args[0]
+        self._connection.commit()
+        cursor.close()
+        self.commits += 1
+        self.units += len(batch)
+
+    def _apply(self, cursor: Any, unit: Unit) -> None:
+        s = self._statements
+        fence = s.fence_unless_stopped if unit.unless_stopped else s.fence
+        fence.execute(
+            cursor,
+            {"b_id": unit.build, "b_epoch": unit.epoch, "b_seq": unit.seq - 1, "seq": unit.seq},
+        )
+        row = cursor.fetchone()
+        if row is None:
+            self._explain(cursor, unit)
+            return
+        unit.stop = row[0]
+        if unit.instance is not None:
+            s.instance.execute(cursor, unit.instance)
+            if cursor.rowcount != 1:
+                # the fence has moved the sequence number alone: put it back, nothing was written
+                s.fence.execute(
+                    cursor,
+                    {
+                        "b_id": unit.build, "b_epoch": unit.epoch,
+                        "b_seq": unit.seq, "seq": unit.seq - 1,
+                    },
+                )
+                raise Refusal(StateConflict(f"build {unit.build}: its instance was changed"))
+        for prepared, rows in unit.many:
+            if len(rows) == 1:
+                prepared.execute(cursor, rows[0])
+            else:
+                prepared.execute_many(cursor, rows)
+
+    def _explain(self, cursor: Any, unit: Unit) -> None:
+        """Why the fence did not hold; returns when this very unit had been applied before."""
+        self._statements.build_where.execute(cursor, {"b_id": unit.build})
+        row = cursor.fetchone()
+        if row is None:
+            raise Refusal(StaleOwner(f"build {unit.build} is no longer in the store"))
+        epoch, seq, stop = row
+        unit.stop = stop
+        if epoch == unit.epoch and seq == unit.seq:
+            return
+        if epoch == unit.epoch and seq == unit.seq - 1 and stop is not None:
+            raise Refusal(StateConflict(f"build {unit.build}: asked to stop ({stop})"))
+        raise Refusal(
+            StaleOwner(
+                f"build {unit.build} has another owner now (epoch {epoch}, ours {unit.epoch})"
+            )
+        )
+
+    def _discard(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except Exception:  # noqa: BLE001,S110 - it is broken; closing is a courtesy
+                pass
+
+    def close(self) -> None:
+        """Close the connection."""
+        with self._mutex:
+            self._discard()
+
+
+_LEAD: Any = object()

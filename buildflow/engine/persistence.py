@@ -1,0 +1,264 @@
+"""TaskFlow's persistence over the project's own store.
+
+TaskFlow saves by asking a connection to update an atom or a flow detail. Ours writes nothing then:
+it marks the detail as changed, and the run's next boundary makes it durable together with the state
+change, the history line and the effects of that step. No progress is written, nothing is read
+before it is written, nothing is copied.
+
+Loading builds details from rows without `RetryDetail.from_dict`, which destroys a retry's history
+(tests/engine/test_taskflow_canaries.py, B1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from taskflow import states as tf_states
+from taskflow.persistence import base, models
+from taskflow.storage import Storage
+from taskflow.types import failure as tf_failure
+
+from buildflow.engine.store import Row, Store
+
+
+class Recorder(Protocol):
+    """Takes what TaskFlow wants saved (engine/run.py)."""
+
+    def record_atom(self, detail: Any) -> None:
+        """An atom's detail has changed."""
+
+    def record_flow(self, detail: Any) -> None:
+        """The flow's detail has changed."""
+
+
+# --- rows <-> details ---------------------------------------------------------------------------
+
+
+def encode_failure(failure: Any) -> Row | None:
+    """A Failure as JSON: types and text. No traceback and no arguments: they may hold anything."""
+    if failure is None:
+        return None
+    return {
+        "exc_type_names": list(failure),
+        "exception_str": " ".join(str(failure.exception_str).split()),
+    }
+
+
+def decode_failure(data: Row | None) -> Any:
+    """The Failure that `encode_failure` wrote; its exception is not brought back to life."""
+    if data is None:
+        return None
+    return tf_failure.Failure(
+        exc_type_names=data["exc_type_names"],
+        exception_str=data["exception_str"],
+        exc_args=(),
+        traceback_str=None,
+        causes=[],
+    )
+
+
+def encode_detail(detail: Any) -> Row:
+    """What an atom detail holds beside its state and intention, JSON-ready, empties left out."""
+    data: Row = {}
+    if isinstance(detail, models.RetryDetail):
+        if detail.results:
+            data["results"] = [
+                [value, {name: encode_failure(f) for name, f in failures.items()}]
+                for value, failures in detail.results
+            ]
+    elif isinstance(detail.results, tf_failure.Failure):
+        data["failed"] = True
+    elif detail.results is not None:
+        data["results"] = detail.results
+    if detail.failure is not None:
+        data["failure"] = encode_failure(detail.failure)
+    if detail.revert_failure is not None:
+        data["revert_failure"] = encode_failure(detail.revert_failure)
+    if detail.meta:
+        data["meta"] = detail.meta
+    return data
+
+
+def decode_detail(row: Row) -> Any:
+    """An atom detail from its row."""
+    cls = models.atom_detail_class(row["kind"])
+    detail = cls(row["name"], row["uuid"])
+    detail.state, detail.intention = row["state"], row["intention"]
+    data = row["detail"]
+    detail.failure = decode_failure(data.get("failure"))
+    detail.revert_failure = decode_failure(data.get("revert_failure"))
+    detail.meta = data.get("meta") or {}
+    if isinstance(detail, models.RetryDetail):
+        detail.results = [
+            (value, {name: decode_failure(f) for name, f in failures.items()})
+            for value, failures in data.get("results", ())
+        ]
+    else:
+        detail.results = data.get("results")
+    return detail
+
+
+def load_flow_detail(store: Store, row: Row) -> Any:
+    """A flow detail with its atoms, from the rows of one flow."""
+    detail = models.FlowDetail(row["name"], row["uuid"])
+    detail.state, detail.meta = row["state"], row["meta"] or {}
+    for atom in store.atoms(row["uuid"]):
+        detail.add(decode_detail(atom))
+    return detail
+
+
+# --- what an engine runs on ---------------------------------------------------------------------
+
+
+class LeanStorage(Storage):  # type: ignore[misc]
+    """TaskFlow's storage without copies, without connections, without progress."""
+
+    def __init__(self, flow_detail: Any, backend: Any, scope_fetcher: Any, recorder: Recorder):
+        self._recorder = recorder
+        super().__init__(flow_detail, backend=backend, scope_fetcher=scope_fetcher)
+
+    def _fetch_flowdetail(self, clone: bool = False) -> tuple[Any, Any]:
+        return self._flowdetail, self._flowdetail
+
+    def _atomdetail_by_name(
+        self, atom_name: str, expected_type: Any = None, clone: bool = False
+    ) -> tuple[Any, Any]:
+        source, _ = super()._atomdetail_by_name(atom_name, expected_type=expected_type)
+        return source, source
+
+    def _with_connection(self, functor: Any, *args: Any, **kwargs: Any) -> Any:
+        return functor(None, *args, **kwargs)
+
+    def _save_atom_detail(self, conn: Any, original: Any, detail: Any) -> Any:
+        self._recorder.record_atom(detail)
+        return detail
+
+    def _save_flow_detail(self, conn: Any, original: Any, detail: Any) -> Any:
+        self._recorder.record_flow(detail)
+        return detail
+
+    def set_task_progress(self, task_name: str, progress: float, details: Any = None) -> None:
+        """Progress is not kept: a step is begun, done or undone."""
+
+    def get_task_progress(self, task_name: str) -> float:
+        """See set_task_progress."""
+        return 0.0
+
+
+class StoreBackend(base.Backend):  # type: ignore[misc]
+    """TaskFlow's view of the store: what its tools may read, and a run's engine may record."""
+
+    def __init__(self, store: Store, recorder: Recorder | None = None) -> None:
+        super().__init__({})
+        self.store, self.recorder = store, recorder
+
+    def get_connection(self) -> StoreConnection:
+        """A connection; it holds nothing of its own."""
+        return StoreConnection(self)
+
+    def close(self) -> None:
+        """Nothing to close: the store belongs to the engine."""
+
+
+class StoreConnection(base.Connection):  # type: ignore[misc]
+    """One logbook a build, one flow detail a flow of it. Writes need a run to record them."""
+
+    def __init__(self, backend: StoreBackend) -> None:
+        self._backend = backend
+
+    @property
+    def backend(self) -> StoreBackend:
+        """The backend."""
+        return self._backend
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+    def upgrade(self) -> None:
+        """The store migrates itself when it is opened."""
+
+    def validate(self) -> None:
+        """Raises StoreError when the store can't be read."""
+        self._backend.store.list(limit=1)
+
+    def clear_all(self) -> None:
+        """Refused: the rows also say what exists outside."""
+        raise base_refusal("clear_all")
+
+    def _recorder(self, what: str) -> Recorder:
+        if self._backend.recorder is None:
+            raise base_refusal(what)
+        return self._backend.recorder
+
+    def update_atom_details(self, atom_detail: Any) -> Any:
+        """Record it for the run's next boundary."""
+        self._recorder("update_atom_details").record_atom(atom_detail)
+        return atom_detail
+
+    def update_flow_details(self, flow_detail: Any, ignore_missing: bool = False) -> Any:
+        """Record it for the run's next boundary."""
+        self._recorder("update_flow_details").record_flow(flow_detail)
+        return flow_detail
+
+    def save_logbook(self, book: Any) -> Any:
+        """Refused: a build is accepted by the engine, with its instance, in one commit."""
+        raise base_refusal("save_logbook")
+
+    def destroy_logbook(self, book_uuid: str) -> None:
+        """Refused: the rows also say what exists outside."""
+        raise base_refusal("destroy_logbook")
+
+    def _book(self, row: Row) -> Any:
+        book = models.LogBook(row["name"] or row["id"], row["id"])
+        for flow in self._backend.store.flows(row["id"]):
+            book.add(load_flow_detail(self._backend.store, flow))
+        return book
+
+    def get_logbook(self, book_uuid: str, lazy: bool = False) -> Any:
+        """The build's logbook."""
+        return self._book(self._backend.store.find(book_uuid))
+
+    def get_logbooks(self, lazy: bool = False) -> Iterable[Any]:
+        """Every build's logbook, newest first."""
+        for row in self._backend.store.list(limit=None):
+            yield self._book(row)
+
+    def get_flows_for_book(self, book_uuid: str, lazy: bool = False) -> Iterable[Any]:
+        """The flow details of one build."""
+        yield from self.get_logbook(book_uuid)
+
+    def get_flow_details(self, fd_uuid: str, lazy: bool = False) -> Any:
+        """One flow detail."""
+        for book in self.get_logbooks():
+            found = book.find(fd_uuid)
+            if found is not None:
+                return found
+        from taskflow import exceptions
+
+        raise exceptions.NotFound(f"no flow detail {fd_uuid}")
+
+    def get_atom_details(self, ad_uuid: str) -> Any:
+        """One atom detail."""
+        for book in self.get_logbooks():
+            for flow in book:
+                found = flow.find(ad_uuid)
+                if found is not None:
+                    return found
+        from taskflow import exceptions
+
+        raise exceptions.NotFound(f"no atom detail {ad_uuid}")
+
+    def get_atoms_for_flow(self, fd_uuid: str) -> Iterable[Any]:
+        """The atom details of one flow."""
+        yield from self.get_flow_details(fd_uuid)
+
+
+def base_refusal(what: str) -> Exception:
+    """The error for what this backend does not do on TaskFlow's behalf."""
+    from taskflow import exceptions
+
+    return exceptions.StorageFailure(f"{what}: builds are written by buildflow's engine only")
+
+
+REVERT = tf_states.REVERT

@@ -1,0 +1,194 @@
+"""A step: one revertable TaskFlow task that makes at most one effect and declares its undo.
+
+Rules. Execute and revert both run at least once (design, section 5); `engine/run.py` carries the
+protocol out, a step only says what its effect is:
+
+    class MakeFolder(Step):
+        kind = "folder"                                 # the effect's kind
+        undo_label = "remove the folder"
+
+        def facts(self, path):                          # its arguments are the step's inputs
+            return {"path": path}                       # all that find, create, delete need; JSON
+
+        def find(self, key, facts): ...                 # result when it is there, else None
+        def create(self, key, facts): ...               # make it, with `key` as its id or tag
+        def delete(self, key, facts): ...               # remove it and see it gone
+
+A step without an effect gives `no_undo`, the reason why it needs none, and `perform(**inputs)`.
+Leaving the undo out is a DefinitionError when the class is made. What a step returns survives JSON.
+"""
+
+from __future__ import annotations
+
+import collections
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from taskflow import task
+from taskflow.types import sets
+
+from buildflow.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from buildflow.engine.run import Run
+
+Json = dict[str, Any]
+
+_EFFECT_METHODS = ("facts", "find", "create", "delete")
+
+
+class Step(task.Task):  # type: ignore[misc]
+    """Base of every step.
+
+    Class attributes, each of which an instance may override through `__init__`:
+
+    * `kind`: kind of its effect; None when it makes none.
+    * `no_undo`: why it needs no undo; exactly the steps without an effect have one.
+    * `undo_label`: what its undo does, in a few words, for people.
+    * `undo_after`: kinds of effect that must be gone before this one may be undone.
+    * `on_start`: state triggers fired in the commit that makes its intent durable.
+    * `on_done`: state triggers fired in the commit that records its result.
+    * `timeout_s`: its deadline in seconds; None takes the engine's.
+    * `label`: what pictures call it; its name unless given.
+    """
+
+    kind: ClassVar[str | None] = None
+    no_undo: ClassVar[str] = ""
+    undo_label: ClassVar[str] = ""
+    undo_after: ClassVar[Sequence[str]] = ()
+    on_start: Sequence[str] = ()
+    on_done: Sequence[str] = ()
+    timeout_s: float | None = None
+
+    _abstract: ClassVar[bool] = True
+    _inputs: ClassVar[tuple[tuple[str, ...], tuple[str, ...]]] = ((), ())
+
+    run: Run
+    """Set by the engine when the flow is bound to a build."""
+
+    def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._abstract = abstract
+        if not abstract:
+            _check_definition(cls)
+            cls._inputs = _inputs_of(cls.facts if cls.kind else cls.perform)
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        provides: str | Sequence[str] | None = None,
+        inject: Mapping[str, Any] | None = None,
+        rebind: Mapping[str, str] | None = None,
+        after: Iterable[str] = (),
+        on_start: Sequence[str] | None = None,
+        on_done: Sequence[str] | None = None,
+        timeout_s: float | None = None,
+        label: str | None = None,
+    ) -> None:
+        """`after` names results that must be there before this step, though it does not use them."""
+        if type(self)._abstract:
+            raise DefinitionError(f"{type(self).__name__} is an abstract step")
+        required, optional = self._inputs
+        wanted = {arg: (rebind or {}).get(arg, arg) for arg in (*required, *optional)}
+        super().__init__(name, provides=provides, inject=dict(inject or {}), auto_extract=False)
+        # TaskFlow reads signatures at each construction, which cost more than the step's commit;
+        # here they were read once, when the class was made.
+        injected = frozenset(self.inject)
+        self.after = tuple(after)
+        self.rebind = collections.OrderedDict(
+            [*wanted.items(), *((name, name) for name in self.after)]
+        )
+        self.optional = sets.OrderedSet(wanted[a] for a in optional if a not in injected)
+        self.requires = sets.OrderedSet(
+            [*(wanted[a] for a in required if a not in injected), *self.after]
+        )
+        # a revert works from the ledger alone, so it asks TaskFlow for nothing
+        self.revert_rebind = collections.OrderedDict()
+        self.revert_optional = sets.OrderedSet()
+        self.label = label or name
+        if on_start is not None:
+            self.on_start = tuple(on_start)
+        if on_done is not None:
+            self.on_done = tuple(on_done)
+        if timeout_s is not None:
+            self.timeout_s = timeout_s
+
+    # --- what a step's author writes -------------------------------------------------------------
+
+    def facts(self, **inputs: Any) -> Json:
+        """All that the other three need, from the step's inputs. JSON, no secrets, no effect."""
+        raise NotImplementedError
+
+    def find(self, key: str, facts: Json) -> Any:
+        """The step's result when the effect is there; None when it is not."""
+        raise NotImplementedError
+
+    def create(self, key: str, facts: Json) -> Any:
+        """Make the effect, with `key` as its id or tag; returns the step's result (not None)."""
+        raise NotImplementedError
+
+    def wait(self, key: str, facts: Json, result: Any) -> Any:
+        """Await what the effect needs to be usable; returns the result, perhaps completed."""
+        return result
+
+    def delete(self, key: str, facts: Json) -> None:
+        """Remove the effect and see that it is gone; one that is not there is success."""
+        raise NotImplementedError
+
+    def perform(self, **inputs: Any) -> Any:
+        """The work of a step that makes no effect."""
+        raise NotImplementedError
+
+    def external_id(self, result: Any) -> str | None:
+        """What the outside world calls the effect; for the ledger and for people."""
+        return result if isinstance(result, str) else None
+
+    # --- what a step may use ---------------------------------------------------------------------
+
+    @property
+    def world(self) -> Any:
+        """What the engine was opened with: the drivers, or whatever a flow of your own needs."""
+        return self.run.world
+
+    def pause(self, seconds: float) -> None:
+        """Let time pass on the build's clock; raises StopBuild or DeadlineExceeded in time."""
+        self.run.pause(self, seconds)
+
+    # --- TaskFlow's side ---------------------------------------------------------------------------
+
+    def execute(self, **inputs: Any) -> Any:
+        """Carry the protocol out (engine/run.py: Run.execute)."""
+        return self.run.execute(self, inputs)
+
+    def revert(self, result: Any = None, flow_failures: Any = None, **_: Any) -> None:
+        """Undo from the ledger; never raises for what the outside world does."""
+        self.run.revert(self)
+
+
+def _check_definition(cls: type[Step]) -> None:
+    name = cls.__name__
+    if cls.kind is None:
+        if not cls.no_undo:
+            raise DefinitionError(
+                f"step {name} declares no undo: give it an effect (kind, facts, find, create,"
+                " delete), or say in `no_undo` why it needs none"
+            )
+        if cls.perform is Step.perform:
+            raise DefinitionError(f"step {name} does nothing: it defines no perform()")
+        return
+    if cls.no_undo:
+        raise DefinitionError(f"step {name} makes a {cls.kind} and says that it needs no undo")
+    missing = [m for m in _EFFECT_METHODS if getattr(cls, m) is getattr(Step, m)]
+    if missing:
+        raise DefinitionError(f"step {name} makes a {cls.kind} but defines no {', '.join(missing)}")
+
+
+def _inputs_of(function: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    required, optional = [], []
+    for parameter in list(inspect.signature(function).parameters.values())[1:]:
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        (required if parameter.default is parameter.empty else optional).append(parameter.name)
+    return tuple(required), tuple(optional)

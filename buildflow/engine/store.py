@@ -1,0 +1,400 @@
+"""The store: opening it, reading it, and the few writes that are not a build's own boundary.
+
+Rules: everything that a running build writes goes through the journal (engine/journal.py), fenced
+by epoch and sequence. What is here is done by anybody: creating a build, asking it to stop,
+claiming it. Rows come out as plain dictionaries with JSON columns decoded.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, and_, create_engine, event, insert, select, update
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+
+from buildflow.engine import migrations
+from buildflow.engine.journal import Journal
+from buildflow.engine.schema import atoms, builds, effects, flow_details, history, instances, owners
+from buildflow.engine.statements import Statements
+from buildflow.errors import BadInput, Conflict, NotFound, StoreError
+
+Row = dict[str, Any]
+
+TERMINAL = ("complete", "rolled_back")
+STATUSES = ("queued", "running", "rolling_back", "complete", "rolled_back", "residue")
+
+_JSON = {
+    "inputs", "fingerprint", "fault", "errors", "results", "facts", "meta", "detail",
+    "network_info", "block_device_info",
+}  # fmt: skip
+
+
+class Store:
+    """One database. `url` is SQLAlchemy's; SQLite is opened in WAL with synchronous=FULL."""
+
+    def __init__(self, url: str, *, busy_timeout_s: float = 10.0, synchronous: str = "FULL") -> None:
+        self.url = url
+        self._safe_url = make_url(url).render_as_string(hide_password=True)
+        self._sqlite = make_url(url).get_backend_name() == "sqlite"
+        self._busy_timeout_s = busy_timeout_s
+        self._synchronous = synchronous
+        self.engine = self._make_engine()
+        self.statements = Statements(self.engine.dialect)
+        self._kept: list[Any] = []
+        try:
+            self._migrate()
+        except (SQLAlchemyError, OSError) as error:
+            self.engine.dispose()
+            raise self.translate(error) from error
+        self.journal = Journal(
+            self._writer,
+            self.statements,
+            begin="BEGIN IMMEDIATE" if self._sqlite else "",
+            translate=self.translate,
+            # a database server may be restarted under us: a unit waits for it to come back
+            reconnect_attempts=0 if self._sqlite else 12,
+            sleep=time.sleep,
+        )
+
+    # --- opening ---------------------------------------------------------------------------------
+
+    def _make_engine(self) -> Engine:
+        if self._sqlite:
+            database = make_url(self.url).database
+            if database and database != ":memory:":
+                try:
+                    Path(database).parent.mkdir(parents=True, exist_ok=True)
+                except OSError as error:
+                    raise StoreError(f"the store's folder can't be made: {error}") from error
+            engine = create_engine(
+                self.url, connect_args={"timeout": self._busy_timeout_s, "check_same_thread": False}
+            )
+            synchronous = self._synchronous
+
+            @event.listens_for(engine, "connect")
+            def _pragmas(connection: Any, _record: Any) -> None:
+                cursor = connection.cursor()
+                cursor.execute("PRAGMA journal_mode=WAL")
+                cursor.execute(f"PRAGMA synchronous={synchronous}")
+                cursor.execute("PRAGMA foreign_keys=ON")
+                cursor.close()
+
+            return engine
+        return create_engine(self.url, pool_pre_ping=True)
+
+    def _migrate(self) -> None:
+        with self.engine.connect() as connection:
+            found = migrations.version(connection)
+        if found == migrations.HEAD:
+            return
+        if found is not None and found > migrations.HEAD:
+            raise StoreError(
+                f"{self._safe_url} was written by a newer buildflow (schema {found}, this one"
+                f" knows {migrations.HEAD}): use that one"
+            )
+        with self._migration_lock(), self.engine.begin() as connection:
+            if not self._sqlite:
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7236423)")
+            if migrations.version(connection) != migrations.HEAD:
+                migrations.upgrade(connection)
+
+    def _migration_lock(self) -> Any:
+        """Two processes that open a new store at once: one makes it, the other waits."""
+        import contextlib
+        import fcntl
+
+        database = make_url(self.url).database
+        if not self._sqlite or not database or database == ":memory:":
+            return contextlib.nullcontext()
+
+        @contextlib.contextmanager
+        def locked() -> Any:
+            with Path(f"{database}.lock").open("w") as handle:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                yield
+
+        return locked()
+
+    def _writer(self) -> Any:
+        pooled = self.engine.raw_connection()
+        self._kept = [pooled]  # keeps the pool from taking it back
+        connection = pooled.driver_connection
+        if self._sqlite:
+            connection.isolation_level = None  # type: ignore[union-attr]
+        return connection
+
+    def translate(self, error: Exception) -> StoreError:
+        """A database's exception as one clear line, with what to do."""
+        if isinstance(error, StoreError):
+            return error
+        original = error.orig if isinstance(error, DBAPIError) and error.orig else error
+        text = " ".join(str(original).split())
+        low = text.lower()
+        where = self._safe_url
+        for mark, advice in _ADVICE:
+            if mark in low:
+                return StoreError(f"the store {where} {advice}")
+        return StoreError(f"the store {where} can't be used: {text}")
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.journal.close()
+        self._kept.clear()
+        self.engine.dispose()
+
+    def _read(self, statement: Any) -> list[Row]:
+        try:
+            with self.engine.connect() as connection:
+                return [_decode(row) for row in connection.execute(statement).mappings()]
+        except SQLAlchemyError as error:
+            raise self.translate(error) from error
+
+    def _write(self, work: Any) -> Any:
+        try:
+            with self.engine.begin() as connection:
+                return work(connection)
+        except IntegrityError:
+            raise
+        except SQLAlchemyError as error:
+            raise self.translate(error) from error
+
+    # --- reading ---------------------------------------------------------------------------------
+
+    def build(self, build_id: str) -> Row | None:
+        """One build's row joined with its instance's, None when there is none."""
+        rows = self._read(_BUILD.where(builds.c.id == build_id))
+        return rows[0] if rows else None
+
+    def find(self, name_or_id: str) -> Row:
+        """The build with this id, or the one that alone has this name.
+
+        Raises NotFound; Conflict when several have the name and none of them is live.
+        """
+        row = self.build(name_or_id)
+        if row is not None:
+            return row
+        rows = self._read(
+            _BUILD.where(builds.c.name == name_or_id).order_by(builds.c.created_at.desc()).limit(3)
+        )
+        live = [row for row in rows if row["live_name"] is not None]
+        if len(live) == 1:
+            return live[0]
+        if len(rows) == 1:
+            return rows[0]
+        if not rows:
+            raise NotFound(f"no build has the id or name {name_or_id!r}; `buildflow list` shows all")
+        raise Conflict(
+            f"several builds were named {name_or_id!r}; give an id, such as {rows[0]['id']}"
+            " (the newest)"
+        )
+
+    def by_request(self, request_id: str) -> Row | None:
+        """The build that was asked for with this request id."""
+        rows = self._read(_BUILD.where(builds.c.request_id == request_id))
+        return rows[0] if rows else None
+
+    def list(self, limit: int | None = 100, statuses: Sequence[str] | None = None) -> list[Row]:
+        """Builds, newest first, at most `limit` of them."""
+        statement = _LIST.order_by(builds.c.created_at.desc())
+        if statuses is not None:
+            statement = statement.where(builds.c.status.in_(statuses))
+        if limit is not None:
+            statement = statement.limit(limit)
+        return self._read(statement)
+
+    def unfinished(self) -> list[Row]:
+        """Builds that are neither complete nor rolled back, oldest first."""
+        return self._read(
+            _BUILD.where(builds.c.status.not_in(TERMINAL)).order_by(builds.c.created_at)
+        )
+
+    def effects(self, build_id: str) -> list[Row]:
+        """The ledger of one build, in the order in which its effects were begun."""
+        return self._read(
+            select(effects).where(effects.c.build == build_id).order_by(effects.c.ordinal)
+        )
+
+    def all_effects(self, states: Sequence[str]) -> list[Row]:
+        """Effects of every build that are in one of `states`."""
+        return self._read(select(effects).where(effects.c.state.in_(states)))
+
+    def history(self, build_id: str) -> list[Row]:
+        """Transitions of one build, in order."""
+        return self._read(
+            select(history).where(history.c.build == build_id).order_by(history.c.id)
+        )
+
+    def flows(self, build_id: str) -> list[Row]:
+        """TaskFlow's flow details of one build."""
+        return self._read(select(flow_details).where(flow_details.c.build == build_id))
+
+    def atoms(self, flow_uuid: str) -> list[Row]:
+        """TaskFlow's atom details of one flow; those that never ran have none."""
+        return self._read(select(atoms).where(atoms.c.flow == flow_uuid))
+
+    def stops(self, build_ids: Sequence[str]) -> dict[str, tuple[str | None, int]]:
+        """For each build its stop request and its epoch."""
+        rows = self._read(
+            select(builds.c.id, builds.c.stop, builds.c.epoch).where(builds.c.id.in_(build_ids))
+        )
+        return {row["id"]: (row["stop"], row["epoch"]) for row in rows}
+
+    # --- writes by anybody -----------------------------------------------------------------------
+
+    def create(self, build: Mapping[str, Any], instance: bool, flow: Mapping[str, Any]) -> Row:
+        """Accept a build: its row, its instance's and its flow detail's, in one commit.
+
+        Returns the row as stored: that of an earlier build when the request id was seen before.
+        Raises Conflict when a live build has the name.
+        """
+
+        def work(connection: Connection) -> None:
+            connection.execute(insert(builds).values(_encode(build)))
+            if instance:
+                connection.execute(
+                    insert(instances).values(
+                        uuid=build["id"], vm_state="building", task_state="scheduling",
+                        power_state=0, version=0,
+                    )
+                )
+                connection.execute(
+                    insert(history).values(
+                        build=build["id"], at=build["created_at"], trigger="accept",
+                        step=None, vm_state="building", task_state="scheduling", power_state=0,
+                    )
+                )
+            connection.execute(insert(flow_details).values(_encode(flow)))
+
+        try:
+            self._write(work)
+        except IntegrityError as error:
+            if build.get("request_id"):
+                earlier = self.by_request(build["request_id"])
+                if earlier is not None:
+                    return earlier
+            if build.get("live_name"):
+                holder = self._read(_BUILD.where(builds.c.live_name == build["live_name"]))
+                if holder:
+                    raise Conflict(
+                        f"the name {build['live_name']!r} is taken by build {holder[0]['id']}"
+                        f" ({holder[0]['status']}); delete it or choose another name"
+                    ) from error
+            raise self.translate(error) from error
+        row = self.build(build["id"])
+        if row is None:
+            raise StoreError(f"build {build['id']} was written but is not there")
+        return row
+
+    def add_flow(self, flow: Mapping[str, Any]) -> None:
+        """Add another flow detail to a build (its delete flow)."""
+        self._write(lambda c: c.execute(insert(flow_details).values(_encode(flow))))
+
+    def request_stop(self, build_id: str, reason: str) -> bool:
+        """Ask a build to stop. A delete outranks the other reasons; else the first one stands.
+
+        Returns False when the build has ended already and cannot be stopped.
+        """
+        b = builds.c
+        settled = b.status.in_(TERMINAL) & (reason != "deleted")
+        condition = [b.id == build_id, ~settled]
+        if reason != "deleted":
+            condition.append(b.stop.is_(None))
+
+        def work(connection: Connection) -> int:
+            result = connection.execute(
+                update(builds).where(and_(*condition)).values(stop=reason)
+            )
+            return int(result.rowcount)
+
+        if self._write(work) == 1:
+            return True
+        row = self.build(build_id)
+        return row is not None and row["stop"] is not None and row["status"] not in TERMINAL
+
+    def claim(self, build_id: str, owner: str, epoch: int) -> int | None:
+        """Become the owner of a build whose epoch was read as `epoch`.
+
+        Returns the new epoch; None when somebody else was faster.
+        """
+
+        def work(connection: Connection) -> int:
+            result = connection.execute(
+                update(builds)
+                .where((builds.c.id == build_id) & (builds.c.epoch == epoch))
+                .values(owner=owner, epoch=epoch + 1)
+            )
+            return int(result.rowcount)
+
+        return epoch + 1 if self._write(work) == 1 else None
+
+    def register_owner(self, row: Mapping[str, Any]) -> None:
+        """Say that a process may own builds."""
+        self._write(lambda c: c.execute(insert(owners).values(**row)))
+
+    def heartbeat(self, owner: str, at: str) -> None:
+        """Say that it lives."""
+        self._write(
+            lambda c: c.execute(
+                update(owners).where(owners.c.id == owner).values(heartbeat_at=at)
+            )
+        )
+
+    def owner(self, owner_id: str) -> Row | None:
+        """One owner's row."""
+        rows = self._read(select(owners).where(owners.c.id == owner_id))
+        return rows[0] if rows else None
+
+    def forget_owner(self, owner_id: str) -> None:
+        """Remove an owner that ended in good order."""
+        from sqlalchemy import delete
+
+        self._write(lambda c: c.execute(delete(owners).where(owners.c.id == owner_id)))
+
+
+_BUILD = select(builds, *(c for c in instances.c if c.name != "uuid")).select_from(
+    builds.outerjoin(instances, builds.c.id == instances.c.uuid)
+)
+_LIST = select(
+    builds.c.id, builds.c.name, builds.c.status, builds.c.host, builds.c.created_at,
+    builds.c.finished_at, builds.c.owner, builds.c.stop, builds.c.flow,
+    instances.c.vm_state, instances.c.task_state, instances.c.power_state,
+).select_from(builds.outerjoin(instances, builds.c.id == instances.c.uuid))  # fmt: skip
+
+_ADVICE = (
+    ("readonly", "can't be written: it is read-only; give it back to the user who runs this"),
+    ("read-only", "can't be written: it is read-only; give it back to the user who runs this"),
+    ("unable to open", "can't be opened: see that its folder exists and may be written"),
+    ("is full", "can't be written: the disk is full; make room, then `buildflow resume`"),
+    ("disk i/o error", "can't be written: the disk fails or is full; then `buildflow resume`"),
+    ("locked", "stays locked by another process; see who holds it, then try again"),
+    ("not a database", "is not a buildflow store: it is damaged, or another kind of file"),
+    ("malformed", "is damaged; restore it from a backup (sqlite3 FILE .recover may help)"),
+    ("connection refused", "does not answer: start the database server, or check the URL"),
+    ("password authentication failed", "refuses the user or password"),
+)
+
+
+def _decode(row: Mapping[str, Any]) -> Row:
+    return {
+        name: json.loads(value) if name in _JSON and value is not None else value
+        for name, value in row.items()
+    }
+
+
+def _encode(row: Mapping[str, Any]) -> Row:
+    return {
+        name: json.dumps(value, sort_keys=True) if name in _JSON and value is not None else value
+        for name, value in row.items()
+    }
+
+
+def require_name(value: str) -> str:
+    """A build's name or id as given on a command line; BadInput when it is empty."""
+    if not value:
+        raise BadInput("give a build's id or name")
+    return value
