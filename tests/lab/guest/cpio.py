@@ -16,7 +16,7 @@ def archive(root: Path, mtime: int) -> bytes:
     for inode, path in enumerate(paths, start=1):
         mode = path.lstat().st_mode
         if stat.S_ISLNK(mode):
-            content = os.readlink(path).encode()
+            content = os.fsencode(path.readlink())
         elif stat.S_ISREG(mode):
             content = path.read_bytes()
         else:

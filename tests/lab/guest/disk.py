@@ -32,8 +32,9 @@ class Tools:
 
     def run(self, *command: str, **env: str) -> None:
         """Run a program of the unpacked packages, or of the host, with reproducible results."""
+        path = os.environ.get("PATH", "/usr/bin:/bin")
         environment = {
-            "PATH": f"{self.root}/usr/bin:{os.environ.get('PATH', '/usr/bin:/bin')}:/usr/sbin:/sbin",
+            "PATH": f"{self.root}/usr/bin:{path}:/usr/sbin:/sbin",
             "LC_ALL": "C",
             "TZ": "UTC",
             "SOURCE_DATE_EPOCH": str(self.epoch),
@@ -42,9 +43,7 @@ class Tools:
             "MTOOLSRC": "/dev/null",
             **env,
         }
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"`{' '.join(command)}` failed: {done.stderr.strip()}")
 

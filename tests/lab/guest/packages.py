@@ -1,4 +1,4 @@
-"""Debian packages, downloaded and unpacked but never installed: no root, nothing on the host changes.
+"""Debian packages, downloaded and unpacked but never installed: no root, an unchanged host.
 
 Unpacking a kernel package, for example, runs none of its scripts and touches no boot loader.
 """
@@ -14,7 +14,7 @@ class PackageError(Exception):
 
 
 def kernel_package() -> str:
-    """The package holding the newest kernel for virtual machines, e.g. linux-image-6.1.0-9-cloud-amd64."""
+    """The package of the newest kernel for virtual machines: linux-image-VERSION-cloud-amd64."""
     answer = _run(["apt-cache", "depends", "linux-image-cloud-amd64"])
     for line in answer.splitlines():
         kind, _, name = line.strip().partition(": ")
