@@ -1,0 +1,1 @@
+"""Disks and images as files of this host: inspection, overlays, instance directories."""

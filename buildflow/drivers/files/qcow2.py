@@ -1,0 +1,93 @@
+"""Reads a qcow2 file's own tables, to find one that was cut short before QEMU does.
+
+Only what docs/interop/qcow2.txt of QEMU promises is used: header, L1 and L2 tables, refcount table.
+Every data cluster that a table names must begin inside the file.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from array import array
+from pathlib import Path
+from typing import IO, Final
+
+_HEADER: Final = struct.Struct(">4sIQIIQIIQQII")
+_OFFSET: Final = 0x00FFFFFFFFFFFE00
+_COMPRESSED: Final = 1 << 62
+_CORRUPT: Final = 1 << 1
+_SECTOR: Final = 512
+# QEMU's own limits: 2 MiB clusters, 32 MiB of L1 table
+_MAX_CLUSTER_BITS: Final = 21
+_MAX_L1_BYTES: Final = 32 << 20
+
+
+class Broken(Exception):  # noqa: N818 - said about a file
+    """Why the file is no whole qcow2."""
+
+
+def check(path: Path, size: int) -> int:
+    """The virtual size in bytes of the qcow2 at `path`, whose file has `size` bytes.
+
+    Raises Broken when it is truncated, encrypted, marked corrupt or makes no sense.
+    """
+    with path.open("rb") as file:
+        head = file.read(104)
+        if len(head) < _HEADER.size:
+            raise Broken("it ends within its header")
+        (_, version, _, _, cluster_bits, virtual, crypt, l1_size, l1_offset, refcount_offset,
+         refcount_clusters, _) = _HEADER.unpack_from(head)  # fmt: skip
+        if not 9 <= cluster_bits <= _MAX_CLUSTER_BITS:
+            raise Broken(f"clusters of 2**{cluster_bits} bytes do not exist")
+        if crypt:
+            raise Broken("it is encrypted, and there is no key for it")
+        if version >= 3 and len(head) >= 80:
+            (features,) = struct.unpack_from(">Q", head, 72)
+            if features & _CORRUPT:
+                raise Broken("it is marked corrupt; `qemu-img check -r all` may repair it")
+        if size % _SECTOR:
+            raise Broken(f"it is truncated: {size} bytes are no whole number of sectors")
+        if l1_size * 8 > _MAX_L1_BYTES:
+            raise Broken("its L1 table is larger than QEMU allows")
+        cluster = 1 << cluster_bits
+        _within(l1_offset + l1_size * 8, size, "L1 table")
+        _within(refcount_offset + refcount_clusters * cluster, size, "refcount table")
+        l1 = _table(file, l1_offset, l1_size)
+        for entry in l1:
+            if offset := entry & _OFFSET:
+                _within(offset + cluster, size, "L2 table")
+                _check_l2(_table(file, offset, cluster // 8), cluster_bits, size)
+    return int(virtual)
+
+
+def backing_file(path: Path) -> str | None:
+    """The backing file that an overlay of ours names, None when it names none."""
+    with path.open("rb") as file:
+        head = file.read(_HEADER.size)
+        magic, _, offset, length, *_ = _HEADER.unpack(head)
+        if magic != b"QFI\xfb" or not offset:
+            return None
+        file.seek(offset)
+        return file.read(length).decode(errors="surrogateescape")
+
+
+def _check_l2(entries: array[int], cluster_bits: int, size: int) -> None:
+    compressed_mask = (1 << (62 - (cluster_bits - 8))) - 1
+    furthest = max(
+        (e & compressed_mask if e & _COMPRESSED else e & _OFFSET) for e in entries
+    )  # one pass; a table has at most a few thousand entries
+    if furthest >= size:
+        raise Broken(f"it is truncated: a cluster lies at byte {furthest}, the file has {size}")
+
+
+def _table(file: IO[bytes], offset: int, entries: int) -> array[int]:
+    file.seek(offset)
+    table: array[int] = array("Q", file.read(entries * 8))
+    if sys.byteorder == "little":
+        table.byteswap()
+    return table
+
+
+def _within(end: int, size: int, what: str) -> None:
+    if end > size:
+        raise Broken(f"it is truncated: its {what} ends at byte {end}, the file has {size}")

@@ -1,0 +1,121 @@
+"""One libvirt connection, opened when first needed, opened again when it was lost.
+
+Facts about embedded mode that shape this file: one process may hold a root at a time, and holds it
+until it exits (closing the connection does not let go); one process can hold one root only, ever.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import libvirt
+
+from buildflow.drivers.libvirt import embedded_root
+from buildflow.drivers.libvirt.error_table import translate
+from buildflow.drivers.libvirt.uri import Kind, Target
+from buildflow.errors import BuildflowError, HostUnusable, HypervisorBusy
+
+_HELD: Final = "Failed to acquire pid file"
+_OTHER_ROOT: Final = "already open with path"
+_POLL_S: Final = 0.1
+# a daemon that says nothing for this long (interval, count) is dead: calls return instead of hanging
+_KEEPALIVE_S: Final = 5
+_KEEPALIVE_COUNT: Final = 3
+
+Say = Callable[[str], None]
+
+
+class Connection:
+    """A shared, thread-safe way to a hypervisor.
+
+    `wait_s` is how long to wait for another process to let go of an embedded root; `say` is told
+    once, in one line, that we wait and for whom.
+    """
+
+    def __init__(self, target: Target, *, wait_s: float = 0.0, say: Say | None = None) -> None:
+        self.target = target
+        self._wait_s = wait_s
+        self._say: Say = say or (lambda _message: None)
+        self._lock = threading.Lock()
+        self._connection: Any = None
+
+    def open(self) -> Any:
+        """The open `virConnect`. Raises HypervisorBusy or HostUnusable."""
+        connection = self._connection
+        if connection is not None and connection.isAlive():
+            return connection
+        with self._lock:
+            if self._connection is None or not self._connection.isAlive():
+                self._forget()
+                self._connection = self._open()
+            return self._connection
+
+    @contextmanager
+    def calling(self, action: str, driver: str = "compute") -> Iterator[Any]:
+        """The connection for one action ("start the domain"); libvirt's errors become ours."""
+        connection = self.open()
+        try:
+            yield connection
+        except libvirt.libvirtError as error:
+            raise translate(error, action, driver) from error
+
+    def close(self) -> None:
+        """Close the connection. An embedded root stays held until this process exits."""
+        with self._lock:
+            self._forget()
+
+    def _forget(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.close()
+            except libvirt.libvirtError:
+                pass  # it was lost: there is nothing left to close
+
+    def _open(self) -> Any:
+        if self.target.kind is Kind.EMBED:
+            return self._open_embedded()
+        try:
+            connection = libvirt.open(self.target.uri)
+        except libvirt.libvirtError as error:
+            raise HostUnusable(
+                f"cannot reach the hypervisor at {self.target.uri}: {error.get_error_message()}"
+            ) from error
+        if self.target.kind is not Kind.TEST:
+            connection.setKeepAlive(_KEEPALIVE_S, _KEEPALIVE_COUNT)
+        return connection
+
+    def _open_embedded(self) -> Any:
+        assert self.target.root is not None
+        uri = embedded_root.prepare(self.target.root)
+        deadline = time.monotonic() + self._wait_s
+        told = False
+        while True:
+            try:
+                return libvirt.open(uri)
+            except libvirt.libvirtError as error:
+                text = error.get_error_message() or ""
+                if _HELD not in text:
+                    raise self._unusable(error, text) from error
+                holder = embedded_root.holder(self.target.root)
+                if time.monotonic() >= deadline:
+                    raise HypervisorBusy(
+                        f"the embedded hypervisor at {self.target.root} is in use by {holder};"
+                        " try again when it has ended, or give this build a --home of its own"
+                    ) from error
+                if not told:
+                    self._say(f"waiting for {holder} to let go of {self.target.root}")
+                    told = True
+            time.sleep(_POLL_S)
+
+    def _unusable(self, error: Any, text: str) -> BuildflowError:
+        if _OTHER_ROOT in text:
+            return HostUnusable(
+                f"this process already runs an embedded hypervisor elsewhere and can run only one:"
+                f" {text}"
+            )
+        return HostUnusable(f"the embedded hypervisor at {self.target.root} does not start: {text}")

@@ -1,0 +1,58 @@
+"""The directory that the embedded QEMU driver lives in: its settings, its short name, its holder.
+
+libvirt makes UNIX sockets under the root, and the kernel allows 107 bytes for a socket's path, so a
+root with a long path is reached through a short symbolic link.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from buildflow.drivers.libvirt import short_path
+from buildflow.errors import HostUnusable
+
+# ROOT/lib/qemu/domain-ID-NAME/monitor.sock, where ID has up to six digits and NAME twenty letters
+_LONGEST_BELOW_ROOT: Final = len("/lib/qemu/domain-123456-") + 20 + len("/monitor.sock")
+_SOCKET_PATH_LIMIT: Final = 107
+
+# No virtlogd runs beside an embedded driver, so QEMU writes its console log itself.
+_QEMU_CONF: Final = """\
+# Written by buildflow when it made this embedded hypervisor; edit as you like, it is not rewritten.
+stdio_handler = "file"
+"""
+
+
+def prepare(root: Path) -> str:
+    """Make `root` with its qemu.conf when it is new; returns the URI to open it by.
+
+    Raises HostUnusable when it cannot be made.
+    """
+    conf = root / "etc" / "qemu.conf"
+    try:
+        if not conf.exists():
+            conf.parent.mkdir(parents=True, exist_ok=True)
+            part = conf.with_name(f".qemu.conf.{os.getpid()}")
+            part.write_text(_QEMU_CONF)
+            part.replace(conf)
+        elif not os.access(conf.parent, os.W_OK):
+            raise PermissionError(f"{root} belongs to another user")
+    except OSError as error:
+        raise HostUnusable(f"the embedded hypervisor cannot live in {root}: {error}") from error
+    path = root
+    if len(str(root)) + _LONGEST_BELOW_ROOT > _SOCKET_PATH_LIMIT:
+        path = short_path.ensure(root)
+    return f"qemu:///embed?root={path}"
+
+
+def holder(root: Path) -> str:
+    """Who holds `root`, in words. Never called by the holder itself: closing the pid file would
+    give the lock away.
+    """
+    try:
+        pid = int((root / "run" / "qemu" / "driver.pid").read_text().strip())
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except (OSError, ValueError):
+        return "another process"
+    return f"process {pid} ({command.strip()[:60]})"

@@ -1,0 +1,82 @@
+"""One build as people and programs see it: a plain dictionary, read from the store alone."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from buildflow.engine.store import Row, Store
+
+
+def as_shown(store: Store, row: Row) -> Row:
+    """The documented dictionary of a build; times are ISO 8601 in UTC, durations in seconds.
+
+    `steps` lists every step of the flow in order, those that never ran as PENDING; `residue` the
+    effects that are left; `fault` the first error and `errors` those that came after it.
+    """
+    effects = store.effects(row["id"])
+    flows = {flow["name"]: flow["uuid"] for flow in store.flows(row["id"])}
+    steps = _steps(row["fingerprint"], store.atoms(flows["build"]) if "build" in flows else [])
+    shown: Row = {
+        "id": row["id"],
+        "name": row["name"],
+        "status": row["status"],
+        "vm_state": row["vm_state"],
+        "task_state": row["task_state"],
+        "power_state": row["power_state"],
+        "host": row["host"],
+        "attempt": row["attempt"],
+        "created_at": row["created_at"],
+        "finished_at": row["finished_at"],
+        "request_id": row["request_id"],
+        "stop": row["stop"],
+        "flow": row["flow"],
+        "inputs": row["inputs"],
+        "network_info": row["network_info"],
+        "block_device_info": row["block_device_info"],
+        "results": row["results"],
+        "steps": steps,
+        "effects": [_effect(effect) for effect in effects],
+        "fault": row["fault"],
+        "errors": row["errors"] or [],
+        "residue": [_effect(effect) for effect in effects if effect["state"] == "residue"],
+    }
+    if "delete" in flows:
+        names = [{"name": atom["name"]} for atom in store.atoms(flows["delete"])]
+        shown["delete_steps"] = _steps(names, store.atoms(flows["delete"]))
+    return shown
+
+
+def _steps(names: Any, atoms: list[Row]) -> list[Row]:
+    found = {atom["name"]: atom for atom in atoms}
+    return [_step(entry["name"], found.get(entry["name"])) for entry in names]
+
+
+def _step(name: str, atom: Row | None) -> Row:
+    if atom is None:
+        return {
+            "name": name, "state": "PENDING", "started_at": None, "finished_at": None,
+            "seconds": None, "reverted_at": None, "revert_seconds": None, "error": None,
+        }  # fmt: skip
+    failure = atom["detail"].get("failure") or atom["detail"].get("revert_failure")
+    return {
+        "name": name,
+        "state": atom["state"],
+        "started_at": atom["started_at"],
+        "finished_at": atom["finished_at"],
+        "seconds": _seconds(atom["started_at"], atom["finished_at"]),
+        "reverted_at": atom["revert_finished_at"],
+        "revert_seconds": _seconds(atom["revert_started_at"], atom["revert_finished_at"]),
+        "error": failure["exception_str"] if failure else None,
+    }
+
+
+def _effect(effect: Row) -> Row:
+    keys = ("key", "step", "kind", "state", "external_id", "attempt", "reason", "made_at", "changed_at")
+    return {key: effect[key] for key in keys}
+
+
+def _seconds(start: str | None, end: str | None) -> float | None:
+    if start is None or end is None:
+        return None
+    return (datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds()
