@@ -10,10 +10,11 @@ from __future__ import annotations
 import ipaddress
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
+from buildflow.config import Settings
 from buildflow.drivers.macs import check_mac, mac_from_key
 from buildflow.drivers.protocols import Json, PortRequest, Thing
 from buildflow.errors import BadInput, DriverError, NotFound
@@ -139,3 +140,8 @@ def _entry(key: str, mac: str) -> Json:
         "active": True,
         "preexisting": False,
     }
+
+
+def open_user_network(settings: Settings, say: Callable[[str], None]) -> UserNetworkDriver:
+    """The driver for `settings`, its ports in `home`."""
+    return UserNetworkDriver(settings.home / "ports")

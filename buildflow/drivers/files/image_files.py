@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from buildflow.config import Settings
 from buildflow.drivers.files import inspection
 from buildflow.drivers.protocols import Image, Json, Pause, Thing
 
@@ -46,3 +47,8 @@ class FileImageDriver:
 def looks_like_a_file(image: str) -> bool:
     """Whether `image` can only be meant as a path, or is one that exists."""
     return os.sep in image or Path(image).exists()
+
+
+def open_image_files(settings: Settings, say: Callable[[str], None]) -> FileImageDriver:
+    """The driver; files need no settings."""
+    return FileImageDriver()

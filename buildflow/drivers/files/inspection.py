@@ -88,6 +88,8 @@ def _inspect(path: Path, size: int) -> Image:
         ) from error
     except OSError as error:
         raise BadInput(f"image {path} cannot be read: {error.strerror}") from error
+    if found is None:
+        raise BadInput(f"image {path} cannot be told apart: it is no whole disk image")
     name = str(found)
     if name not in ("raw", "gpt"):  # raw is given to QEMU as raw: nothing in it is interpreted
         _refuse_unsafe(path, found)

@@ -47,7 +47,9 @@ class InstanceDirectories:
             log = path / CONSOLE_LOG
             # whoever writes the log (QEMU, virtlogd) opens the file that is there, so that it is
             # ours to read (nova/virt/libvirt/driver.py: _create_console_log touches it as well)
-            descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(
+                log, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+            )
             try:
                 if self.owner is not None:
                     os.fchown(descriptor, *self.owner)
@@ -68,7 +70,7 @@ class InstanceDirectories:
         except OSError as error:
             raise _failed(error, f"cannot remove {path}") from error
 
-    def keys(self) -> Iterator[str]:
+    def all(self) -> Iterator[str]:
         """The keys of all directories there are."""
         if self.root.is_dir():
             yield from sorted(entry.name for entry in self.root.iterdir() if entry.is_dir())

@@ -7,6 +7,7 @@ nothing is fsynced, for a disk that nobody has booted is made again.)
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Final
@@ -24,10 +25,16 @@ def find(key: str, directory: Path) -> Path | None:
     return path if path.is_file() else None
 
 
-def create(key: str, directory: Path, image: Image, size: int | None) -> Path:
+def create(
+    key: str,
+    directory: Path,
+    image: Image,
+    size: int | None,
+    owner: tuple[int, int] | None = None,
+) -> Path:
     """Make the overlay on `image`, `size` bytes large when given; returns its path.
 
-    Raises BadInput when `size` is less than the image's, Exhausted when the disk is full,
+    `owner` (uid, gid) is to have it when QEMU is another user. Raises BadInput when `size` is less than the image's, Exhausted when the disk is full,
     DriverError when qemu-img fails, HostUnusable when there is no qemu-img.
     """
     if size is not None and size < image.virtual_size:
@@ -51,6 +58,8 @@ def create(key: str, directory: Path, image: Image, size: int | None) -> Path:
         said = " ".join(done.stderr.split())
         kind = Exhausted if any(text in said for text in _NO_ROOM) else DriverError
         raise kind(f"cannot make the root disk: {said}", driver="compute", code=done.returncode)
+    if owner is not None:
+        os.chown(part, *owner)
     part.rename(path)
     return path
 

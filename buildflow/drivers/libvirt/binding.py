@@ -43,7 +43,9 @@ def _import(log: Path | None) -> Any:
     # every error reaches the caller as an exception; the default handler would print it as well
     libvirt.registerErrorHandler(lambda _context, _error: None, None)
     libvirt.virEventRegisterDefaultImpl()
-    threading.Thread(target=_run_events, args=(libvirt,), name="libvirt-events", daemon=True).start()
+    threading.Thread(
+        target=_run_events, args=(libvirt,), name="libvirt-events", daemon=True
+    ).start()
     return libvirt
 
 

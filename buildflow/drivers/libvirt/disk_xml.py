@@ -59,7 +59,12 @@ def _root_disk(spec: GuestSpec) -> etree._Element:
     disk = etree.Element("disk", attrib={"type": "file", "device": "disk"})
     add(disk, "driver", name="qemu", type=spec.root_disk_format, discard="unmap")
     add(disk, "source", file=spec.root_disk)
-    add(disk, "target", dev=target_dev(spec.block_device_info["root_device_name"] or "vda"), bus="virtio")
+    add(
+        disk,
+        "target",
+        dev=target_dev(spec.block_device_info["root_device_name"] or "vda"),
+        bus="virtio",
+    )
     add(disk, "boot", order="1")
     return disk
 
@@ -84,7 +89,10 @@ def _volume(mapping: Json, secret: str | None) -> etree._Element:
         source = add(disk, "source", protocol=protocol)
         writer(disk, source, data, secret)
     add(
-        disk, "target", dev=target_dev(mapping["mount_device"]), bus=mapping.get("disk_bus") or "virtio"
+        disk,
+        "target",
+        dev=target_dev(mapping["mount_device"]),
+        bus=mapping.get("disk_bus") or "virtio",
     )
     if volume_id(info):
         add(disk, "serial", volume_id(info))
@@ -106,7 +114,15 @@ def _by_path(disk: etree._Element, info: Json) -> None:
         add(disk, "source", file=data["device_path"])
     else:
         disk.set("type", "block")
-        add(disk, "driver", name="qemu", type="raw", cache="none", io="native", discard=_discard(data))
+        add(
+            disk,
+            "driver",
+            name="qemu",
+            type="raw",
+            cache="none",
+            io="native",
+            discard=_discard(data),
+        )
         add(disk, "source", dev=data["device_path"])
 
 

@@ -40,7 +40,12 @@ class HostShape:
     console_log: bool = True
 
 
-_MACHINES: Final = {"x86_64": "pc", "aarch64": "virt", "ppc64le": "pseries", "s390x": "s390-ccw-virtio"}
+_MACHINES: Final = {
+    "x86_64": "pc",
+    "aarch64": "virt",
+    "ppc64le": "pseries",
+    "s390x": "s390-ccw-virtio",
+}
 
 
 def check_name(name: str) -> None:

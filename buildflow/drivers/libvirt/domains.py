@@ -124,7 +124,10 @@ class Domains:
             try:
                 dom.create()
             except libvirt.libvirtError as error:
-                if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID or not dom.isActive():
+                if (
+                    error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID
+                    or not dom.isActive()
+                ):
                     raise
             return self._describe(dom)
 

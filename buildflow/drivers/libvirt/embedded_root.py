@@ -21,6 +21,8 @@ _SOCKET_PATH_LIMIT: Final = 107
 _QEMU_CONF: Final = """\
 # Written by buildflow when it made this embedded hypervisor; edit as you like, it is not rewritten.
 stdio_handler = "file"
+# Disks are given to QEMU's user when they are made; the images below them stay as they are.
+dynamic_ownership = 0
 """
 
 
@@ -52,7 +54,9 @@ def holder(root: Path) -> str:
     """
     try:
         pid = int((root / "run" / "qemu" / "driver.pid").read_text().strip())
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        command = (
+            Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        )
     except (OSError, ValueError):
         return "another process"
     return f"process {pid} ({command.strip()[:60]})"

@@ -86,7 +86,8 @@ ROWS: Final[tuple[ErrorRow, ...]] = (
         why="this host has no room for it; another might",
     ),
     _row(
-        Conflict, (libvirt.VIR_ERR_OPERATION_FAILED,), text=r"already (exists|defined|active)|is already",
+        Conflict, (libvirt.VIR_ERR_OPERATION_FAILED,),
+        text=r"already (exists|defined|active)|is already",
         why="the name or uuid belongs to another domain",
     ),
     _row(Exhausted, (libvirt.VIR_ERR_NO_MEMORY,), why="libvirt itself has no memory left"),
@@ -114,8 +115,8 @@ ROWS: Final[tuple[ErrorRow, ...]] = (
     ),
     _row(
         Refused, (libvirt.VIR_ERR_INTERNAL_ERROR,), (libvirt.VIR_FROM_QEMU,),
-        text=r"failed to get .* lock|could not open|image is corrupt|not in \w+ format|permission denied"
-        r"|iscsi|failed to log|could not read|invalid|unsupported|not supported",
+        text=r"failed to get .* lock|could not open|image is corrupt|not in \w+ format"
+        r"|permission denied|iscsi|failed to log|could not read|invalid|unsupported|not supported",
         why="QEMU refused a disk or a device, and would refuse it again",
     ),
     _row(DriverError, why="anything else may be different next time"),

@@ -67,7 +67,9 @@ def parse(uri: str) -> Target:
     if path == "embed":
         root = parse_qs(parts.query).get("root", [""])[0]
         if not root.startswith("/"):
-            raise BadInput(f"libvirt URI {uri!r} needs an absolute directory: qemu:///embed?root=DIR")
+            raise BadInput(
+                f"libvirt URI {uri!r} needs an absolute directory: qemu:///embed?root=DIR"
+            )
         return Target(uri, Kind.EMBED, Path(root))
     if path not in ("session", "system"):
         raise BadInput(f"libvirt URI {uri!r} must end in embed, session or system")
