@@ -447,6 +447,10 @@ class Run:
         fresh = effect is None
         if effect is None:
             facts = _json_safe(step, step.facts(**inputs))
+            unneeded = step.without_effect(facts)
+            if unneeded is not None:
+                self.commit()
+                return _json_safe(step, unneeded)
             now = stamp(self.clock.now())
             effect = {
                 "key": key, "build": self.id, "step": step.name, "kind": step.kind,

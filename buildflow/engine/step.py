@@ -121,6 +121,10 @@ class Step(task.Task):  # type: ignore[misc]
         """All that the other three need, from the step's inputs. JSON, no secrets, no effect."""
         raise NotImplementedError
 
+    def without_effect(self, facts: Json) -> Any:
+        """The step's result when `facts` say that no effect is needed this time; else None."""
+        return None
+
     def find(self, key: str, facts: Json) -> Any:
         """The step's result when the effect is there; None when it is not."""
         raise NotImplementedError

@@ -1,0 +1,40 @@
+"""Bases of this flow's steps: an effect whose kind comes from the table, and a plain state change."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from buildflow.drivers.protocols import ComputeDriver
+from buildflow.drivers.world import World
+from buildflow.engine.step import Step
+from buildflow.flows.effects import KINDS
+
+
+class EffectStep(Step, abstract=True):
+    """A step that makes one effect of a kind that flows/effects.py lists."""
+
+    def __init_subclass__(cls, abstract: bool = False, **kwargs: Any) -> None:
+        if not abstract and cls.kind is not None:
+            kind = KINDS[cls.kind]
+            cls.undo_label = kind.undo
+            cls.undo_after = kind.undo_after
+        super().__init_subclass__(abstract=abstract, **kwargs)
+
+    @property
+    def world(self) -> World:
+        """The drivers."""
+        world: World = self.run.world
+        return world
+
+    def on(self, host: str) -> ComputeDriver:
+        """The hypervisor of `host`."""
+        return self.world.on(host)
+
+
+class Enter(Step):
+    """Marks that the build enters a state; its triggers are given where the flow is put together."""
+
+    no_undo: ClassVar[str] = "the state table declares the way back"
+
+    def perform(self) -> None:
+        """Nothing but the triggers."""
