@@ -68,11 +68,9 @@ class ToXml(Step):
     no_undo: ClassVar[str] = "it only computes"
 
     def __init__(self, name: str, request: Json, volumes: int, **kwargs: Any) -> None:
-        super().__init__(name, provides="xml", **kwargs)
+        ids = [f"volume_id_{index}" for index in range(volumes)]
+        super().__init__(name, provides="xml", collect=ids, **kwargs)
         self.request, self.volumes = request, volumes
-        for index in range(volumes):
-            self.rebind[f"volume_id_{index}"] = f"volume_id_{index}"
-            self.requires.add(f"volume_id_{index}")
 
     def perform(
         self,

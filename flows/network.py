@@ -76,10 +76,8 @@ class NetworkInfo(Step):
     no_undo: ClassVar[str] = "it only gathers; each port has its own undo"
 
     def __init__(self, name: str, ports: int, **kwargs: Any) -> None:
-        super().__init__(name, provides="network_info", **kwargs)
-        for index in range(ports):
-            self.rebind[f"vif_{index}"] = f"vif_{index}"
-            self.requires.add(f"vif_{index}")
+        vifs = [f"vif_{index}" for index in range(ports)]
+        super().__init__(name, provides="network_info", collect=vifs, **kwargs)
 
     def perform(self, **vifs: Json) -> list[Json]:
         """In the order in which they were asked for."""

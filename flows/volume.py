@@ -205,12 +205,13 @@ class BlockDeviceInfo(Step):
     no_undo: ClassVar[str] = "it only gathers; each volume has its own undo"
 
     def __init__(self, name: str, volumes: list[Json], **kwargs: Any) -> None:
-        super().__init__(name, provides="block_device_info", **kwargs)
+        parts = [
+            f"{part}_{index}"
+            for index in range(len(volumes))
+            for part in ("connection_info", "device")
+        ]
+        super().__init__(name, provides="block_device_info", collect=parts, **kwargs)
         self.volumes = volumes
-        for index in range(len(volumes)):
-            for part in ("connection_info", "device"):
-                self.rebind[f"{part}_{index}"] = f"{part}_{index}"
-                self.requires.add(f"{part}_{index}")
 
     def perform(self, **parts: Json) -> Json:
         """Exactly the keys of the documented block_device_info."""

@@ -409,8 +409,7 @@ class Run:
     def execute(self, step: Step, inputs: Row) -> Any:
         """The step protocol, forward. What it raises becomes the step's failure in TaskFlow."""
         for name in step.after:
-            if name not in step._inputs[0] and name not in step._inputs[1]:
-                inputs.pop(name, None)
+            inputs.pop(name, None)
         timeout = step.timeout_s if step.timeout_s is not None else self.settings.step_timeout_s
         step._timeout = timeout
         step._deadline = self.clock.monotonic() + timeout

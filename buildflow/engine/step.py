@@ -82,15 +82,20 @@ class Step(task.Task):  # type: ignore[misc]
         inject: Mapping[str, Any] | None = None,
         rebind: Mapping[str, str] | None = None,
         after: Iterable[str] = (),
+        collect: Iterable[str] = (),
         on_start: Sequence[str] | None = None,
         on_done: Sequence[str] | None = None,
         timeout_s: float | None = None,
         label: str | None = None,
     ) -> None:
-        """`after` names results that must be there before this step, though it does not use them."""
+        """`after` names results that must be there before this step, though it does not use them.
+
+        `collect` names results that its `**keywords` take, for a step that gathers many.
+        """
         if type(self)._abstract:
             raise DefinitionError(f"{type(self).__name__} is an abstract step")
         required, optional = self._inputs
+        required = (*required, *collect)
         wanted = {arg: (rebind or {}).get(arg, arg) for arg in (*required, *optional)}
         super().__init__(name, provides=provides, inject=dict(inject or {}), auto_extract=False)
         # TaskFlow reads signatures at each construction, which cost more than the step's commit;
