@@ -91,7 +91,7 @@ class Engine:
         watch_s: float | None = 0.2,
         owner_expiry_s: int = 30,
     ) -> None:
-        self.settings, self.world = settings, world
+        self.settings, self._world = settings, world
         self.clock = clock or SystemClock()
         self.store = store or Store(settings.store_url)
         self._own_store = store is None
@@ -109,6 +109,11 @@ class Engine:
         self._futures: dict[str, Future[Row]] = {}
         self._closing = threading.Event()
         self._watcher: threading.Thread | None = None
+
+    @property
+    def world(self) -> Any:
+        """What the steps act on."""
+        return self._world
 
     # --- what a user calls -------------------------------------------------------------------------
 
