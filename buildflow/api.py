@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -249,9 +250,9 @@ def open_world_of(settings: Settings) -> World:
         compute.check()
         return World(
             computes=dict.fromkeys(compute.hosts(), compute),
-            network=open_driver("network", settings),
-            volume=open_driver("volume", settings),
-            image=open_driver("image", settings),
+            network=partial(open_driver, "network", settings),
+            volume=partial(open_driver, "volume", settings),
+            image=partial(open_driver, "image", settings),
         )
     except BaseException:
         compute.close()

@@ -48,8 +48,9 @@ class Image:
 class PortRequest:
     """One NIC that a build asks for.
 
-    `network` is a network's name or id, `user` (user-mode), or None when `port_id` names a port of
-    the user's own, which is bound and unbound but never deleted.
+    `network` is a network's name or id, `user` (user-mode), or None: then `port_id` names a port of
+    the user's own, which is bound and unbound but never deleted; with neither it is the driver's
+    default network (user-mode; `default` of libvirt; the one network that a tenant sees).
     """
 
     network: str | None

@@ -51,7 +51,7 @@ class UserNetworkDriver:
         """Refuse another network than `user`, a given port and another address than QEMU's own."""
         if request.port_id is not None:
             raise NotFound(f"port {request.port_id}: user-mode networking has no ports to give")
-        if request.network != LABEL:
+        if request.network not in (None, LABEL):
             raise NotFound(
                 f"no network {request.network!r}: this hypervisor has only `{LABEL}`;"
                 " for others connect to qemu:///system or to OpenStack"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, cast
 
 from buildflow.drivers.protocols import (
     ComputeDriver,
@@ -16,18 +17,49 @@ from buildflow.drivers.protocols import (
 from buildflow.errors import HostUnusable
 
 
-@dataclass(slots=True)
 class World:
     """What the flows act on: hypervisors by host, and the services they share.
 
-    `validated` holds the builds whose request this very process has just checked against it.
+    A service is given as its driver, or as a function that opens it when a build first needs it: a
+    build without volumes never talks to Cinder. `validated` holds the builds whose request this
+    very process has just checked against it.
     """
 
-    computes: Mapping[str, ComputeDriver]
-    network: NetworkDriver
-    volume: VolumeDriver
-    image: ImageDriver
-    validated: set[str] = field(default_factory=set)
+    def __init__(
+        self,
+        computes: Mapping[str, ComputeDriver],
+        network: NetworkDriver | Callable[[], Any],
+        volume: VolumeDriver | Callable[[], Any],
+        image: ImageDriver | Callable[[], Any],
+    ) -> None:
+        self.computes = computes
+        self.validated: set[str] = set()
+        self._services: dict[str, Any] = {"network": network, "volume": volume, "image": image}
+        self._lock = threading.RLock()
+
+    def _service(self, name: str) -> Any:
+        service = self._services[name]
+        if not isinstance(service, Driver):
+            with self._lock:
+                service = self._services[name]
+                if not isinstance(service, Driver):
+                    service = self._services[name] = service()
+        return service
+
+    @property
+    def network(self) -> NetworkDriver:
+        """Ports."""
+        return cast(NetworkDriver, self._service("network"))
+
+    @property
+    def volume(self) -> VolumeDriver:
+        """Volumes."""
+        return cast(VolumeDriver, self._service("volume"))
+
+    @property
+    def image(self) -> ImageDriver:
+        """Images."""
+        return cast(ImageDriver, self._service("image"))
 
     @property
     def hosts(self) -> list[str]:
@@ -43,10 +75,13 @@ class World:
                 f"host {host!r} is not served by this process (it serves {', '.join(self.computes)})"
             ) from None
 
-    def drivers(self) -> Iterator[Driver]:
-        """Each driver once."""
+    def drivers(self, *, opened: bool = False) -> Iterator[Driver]:
+        """Each driver once; with `opened` only those that were needed so far."""
         seen: set[int] = set()
-        for driver in (*self.computes.values(), self.network, self.volume, self.image):
+        services = [s for s in self._services.values() if isinstance(s, Driver)]
+        if not opened:
+            services = [self._service(name) for name in self._services]
+        for driver in (*self.computes.values(), *services):
             if id(driver) not in seen:
                 seen.add(id(driver))
                 yield driver
@@ -58,5 +93,5 @@ class World:
 
     def close(self) -> None:
         """Let go of everything."""
-        for driver in self.drivers():
+        for driver in self.drivers(opened=True):
             driver.close()

@@ -24,7 +24,7 @@ from buildflow.engine.fingerprint import atoms_of, fingerprint, require_fit
 from buildflow.engine.guard import Decision, Intention, decide
 from buildflow.engine.locks import KeyedLocks
 from buildflow.engine.persistence import StoreBackend, load_flow_detail
-from buildflow.engine.removal import removal_flow
+from buildflow.engine.removal import Remove, removal_flow
 from buildflow.engine.run import Halt, Listener, Points, Run, StepEvent
 from buildflow.engine.runner import force_revert, make_engine
 from buildflow.engine.show import as_shown
@@ -603,6 +603,8 @@ def bind(run: Run, flow: Any, *, keep: bool = False) -> None:
         run.steps = {}
     for atom in atoms_of(flow):
         atom.run = run
+        if isinstance(atom, Remove):
+            atom.target.run = run
         if isinstance(atom, Step):
             run.steps[atom.name] = atom
 

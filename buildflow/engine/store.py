@@ -45,7 +45,6 @@ class Store:
         self._synchronous = synchronous
         self.engine = self._make_engine()
         self.statements = Statements(self.engine.dialect)
-        self._kept: list[Any] = []
         try:
             self._migrate()
         except (SQLAlchemyError, OSError) as error:
@@ -122,10 +121,10 @@ class Store:
 
     def _writer(self) -> Any:
         pooled = self.engine.raw_connection()
-        self._kept = [pooled]  # keeps the pool from taking it back
-        connection = pooled.driver_connection
+        connection: Any = pooled.driver_connection
+        pooled.detach()  # the journal's own from here on
         if self._sqlite:
-            connection.isolation_level = None  # type: ignore[union-attr]
+            connection.isolation_level = None
         return connection
 
     def translate(self, error: Exception) -> StoreError:
@@ -144,7 +143,6 @@ class Store:
     def close(self) -> None:
         """Close every connection."""
         self.journal.close()
-        self._kept.clear()
         self.engine.dispose()
 
     def _read(self, statement: Any) -> list[Row]:
