@@ -41,7 +41,8 @@ def ask(
         retry=_worth_repeating if idempotent else _token_was_being_renewed,
         reraise=True,
     )
-    return retrying(_once, driver, doing, call, readings)
+    result: T = retrying(_once, driver, doing, call, readings)
+    return result
 
 
 def _once(

@@ -1,4 +1,5 @@
-"""Which of our errors each answer of an OpenStack service is, as data. The first row that fits wins.
+"""Which of our errors each answer of an OpenStack service is, as data. The first row that fits
+decides.
 
 Statuses alone do not tell: a 409 of Neutron may be a taken address (the caller's), a full subnet or
 a quota (the world's). The body's `type` tells, where the service sends one. A 500 says that the
@@ -31,6 +32,18 @@ from buildflow.errors import (
 
 class BindingFailed(Refused):
     """Neutron could not bind the port on this host; another host might do (PortBindingFailed)."""
+
+
+class NoAddressLeft(Exhausted):
+    """A subnet is full (NoMoreFixedIps)."""
+
+
+class QuotaUsedUp(Exhausted):
+    """The project may have no more of it (OverQuota)."""
+
+
+class VolumeFailed(DriverError):
+    """Cinder failed at it, or its answer was lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +95,11 @@ KEYSTONE_SAYS_NO: Final = "KeystoneUnauthorized"
 ROWS: Final[tuple[ErrorRow, ...]] = (
     _row(Conflict, 409, "IpAddressAlreadyAllocated", "IpAddressInUse", "MacAddressInUse",
          "PortInUse", why="the address or port asked for is another's"),
-    _row(Exhausted, 409, "IpAddressGenerationFailure", "NoMoreFixedIps",
+    _row(NoAddressLeft, 409, "IpAddressGenerationFailure", "NoMoreFixedIps",
          "ExternalIpAddressExhausted", why="the subnet has no address left"),
-    _row(Exhausted, 409, "OverQuota", "QuotaExceeded", why="the project's quota is used up"),
+    _row(QuotaUsedUp, 409, "OverQuota", "QuotaExceeded", why="the project's quota is used up"),
     _row(Conflict, 409, why="another holds it, or it is not in a state for this"),
-    _row(Exhausted, 413, why="quota, or a rate limit"),
+    _row(QuotaUsedUp, 413, why="Cinder's quota"),
     _row(Exhausted, 429, why="a rate limit"),
     _row(Refused, 400, why="the service cannot do what was asked for, as things stand"),
     _row(HostUnusable, 401, KEYSTONE_SAYS_NO, why="Keystone takes these credentials no more"),
@@ -98,7 +111,7 @@ ROWS: Final[tuple[ErrorRow, ...]] = (
     _row(Refused, 412, why="it was changed by someone else meanwhile"),
     _row(Refused, 501, why="this service does not do that"),
     _row(DriverError, 502, why="a gateway lost the server", outcome_unknown=True),
-    _row(DriverError, 504, why="a gateway gave up; the server may have done it", outcome_unknown=True),
+    _row(DriverError, 504, why="a gateway gave up; the server may act yet", outcome_unknown=True),
     _row(DriverError, 503, why="nobody served the request"),
     _row(DriverError, 500, why="the server failed at it; it may pass"),
     _row(HostUnusable, None, "EndpointNotFound", "CatalogException", "EmptyCatalog",
@@ -139,7 +152,7 @@ def answer_of(error: BaseException) -> Answer:
     elif isinstance(error, cinder_exceptions.ClientException):
         text = str(error.message)
     elif isinstance(error, auth_exceptions.Unauthorized):
-        kind = KEYSTONE_SAYS_NO  # only the identity plugin raises this; services' are their clients'
+        kind = KEYSTONE_SAYS_NO  # a service's own 401 comes as its client's exception
     return Answer(
         status=int(status) if status else None,
         kind=kind,
@@ -170,6 +183,8 @@ def translate(
     becomes = (readings or {}).get(answer.status or 0, row.becomes)
     said = answer.text or answer.kind
     message = f"cannot {doing}: {said}" + (f" (HTTP {answer.status})" if answer.status else "")
+    if becomes is DriverError and driver == "volume":
+        becomes = VolumeFailed
     if issubclass(becomes, DriverError):
         return becomes(
             message, driver=driver, code=answer.status, outcome_unknown=row.outcome_unknown

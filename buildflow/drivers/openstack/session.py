@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from cinderclient import client as cinder_client
 from keystoneauth1.identity.base import BaseIdentityPlugin
+from keystoneauth1.plugin import BaseAuthPlugin
 from keystoneauth1.service_token import ServiceTokenAuthWrapper
 from keystoneauth1.session import Session
 from openstack import exceptions as sdk_exceptions
@@ -141,15 +142,15 @@ class Cloud:
             user = _connect(settings.os_cloud, "--os-cloud")
             role = str(settings.extra.get("service_token_role", SERVICE_ROLE))
             if settings.os_service_cloud is not None:
-                self._service = _connect(settings.os_service_cloud, "--os-service-cloud")
-                if role not in _roles(self._service.session):
+                service = _connect(settings.os_service_cloud, "--os-service-cloud")
+                if role not in _roles(service.session):
                     raise HostUnusable(
                         f"cloud {settings.os_service_cloud!r} has no role {role!r} in its project,"
                         " so Cinder would not accept its token as a service token; give its user"
                         " that role"
                     )
-                _send_along(user.session, self._service.session.auth)
-                self._sends_service_token = True
+                _send_along(user.session, service.session.auth)
+                self._sends_service_token, self._service = True, service
             elif role in _roles(user.session):
                 # a user who has the role may vouch for itself
                 _send_along(user.session, user.session.auth)
@@ -167,9 +168,9 @@ def _connect(cloud: str | None, option: str) -> Connection:
         known = ", ".join(sorted(config.get_cloud_names())) or "none"
         text = " ".join(str(error).split())
         raise HostUnusable(
-            f"no usable credentials for {f'cloud {cloud!r}' if cloud else 'OpenStack'}: {text}; name"
-            f" a cloud of clouds.yaml with {option} (known here: {known}) or set OS_AUTH_URL and"
-            " its companions"
+            f"no usable credentials for {f'cloud {cloud!r}' if cloud else 'OpenStack'}: {text};"
+            f" name a cloud of clouds.yaml with {option} (known here: {known}) or set OS_AUTH_URL"
+            " and its companions"
         ) from None
     if session.timeout is None:
         session.timeout = REQUEST_TIMEOUT_S
@@ -178,7 +179,9 @@ def _connect(cloud: str | None, option: str) -> Connection:
     return Connection(config=region)
 
 
-def _send_along(session: Session, service_auth: Any) -> None:
+def _send_along(session: Session, service_auth: BaseAuthPlugin | None) -> None:
+    assert session.auth is not None
+    assert service_auth is not None
     session.auth = ServiceTokenAuthWrapper(user_auth=session.auth, service_auth=service_auth)
 
 
@@ -189,8 +192,9 @@ def _roles(session: Session) -> frozenset[str]:
         auth = auth.user_auth
     if not isinstance(auth, BaseIdentityPlugin):
         return frozenset()  # a bare token or no authentication: nobody says which roles it has
+    doing = "authenticate with Keystone"
     try:
-        access = ask("", "authenticate with Keystone", lambda: auth.get_access(session), idempotent=True)
+        access = ask("", doing, lambda: auth.get_access(session), idempotent=True)
     except HostUnusable:
         raise
     except BuildflowError as error:

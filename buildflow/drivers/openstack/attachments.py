@@ -1,0 +1,174 @@
+"""Cinder's attachments API, 3.44 and later (nova/volume/cinder.py: attachment_*).
+
+One row stands for reservation, export and attached state; create, update and complete move it on,
+and one delete undoes them all. The row has no place for our key: it is found by volume and
+instance, of which there is never more than one that we made on purpose. A blind second create makes
+another (Cinder allows the same instance twice), so that an undo deletes each of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from buildflow.drivers.openstack.ask import ask
+from buildflow.drivers.openstack.connection_info import nested, without_secrets
+from buildflow.drivers.openstack.session import Cloud
+from buildflow.drivers.protocols import Json, Thing
+from buildflow.errors import Conflict, DriverError, NotFound, Refused
+
+MICROVERSION: Final = "3.44"
+"""The first that has `complete`; nothing of what came later is needed."""
+
+CURE: Final = (
+    "name a cloud of clouds.yaml whose user has the role 'service' with --os-service-cloud, or"
+    " choose the older protocol (volume_api = legacy)"
+)
+
+# what a row's attach_status says of how far it has come
+_KINDS: Final = {"reserved": "reservation", "attaching": "attachment", "attached": "attached"}
+
+
+class Attachments:
+    """The volume protocol's nine calls about one attachment; ids are Cinder's attachment ids."""
+
+    name: Final = "attachments"
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    def obstacle(self) -> str | None:
+        """Why an attachment made here could not be deleted again, with the cure; None if it could.
+
+        Cinder deletes a row that has an instance and a connection only for a request with a service
+        token (cinder/volume/api.py: attachment_deletion_allowed). Without one it asks Nova, which
+        does not know our instances, and fails where there is no Nova.
+        """
+        if self._cloud.sends_service_token:
+            return None
+        return (
+            "Cinder would refuse to take a volume back from an instance without a service token"
+            f" (CVE-2023-2088), so that a failed build could not be rolled back: {CURE}"
+        )
+
+    def rows(self, volume_id: str | None = None, instance: str | None = None) -> Iterator[Thing]:
+        """Attachments of the project, each of the kind that says how far it has come."""
+        filters = {"volume_id": volume_id, "instance_id": instance}
+        found = ask(
+            "volume",
+            "list attachments",
+            lambda: self._api.list(search_opts={k: v for k, v in filters.items() if v}),
+            idempotent=True,
+        )
+        for row in found:
+            yield Thing(
+                kind=_KINDS.get(row.status, "attachment"),
+                id=row.id,
+                build=row.instance,
+                detail={"volume_id": row.volume_id, "status": row.status},
+            )
+
+    def find_reservation(self, key: str, volume_id: str, instance: str) -> str | None:
+        """Id of the row for this volume and instance."""
+        ids = sorted(row.id for row in self.rows(volume_id, instance))
+        return ids[0] if ids else None
+
+    def reserve(self, key: str, volume_id: str, instance: str) -> str:
+        """attachments.create. Never repeated here: each call makes a row."""
+        row = ask(
+            "volume",
+            f"reserve volume {volume_id}",
+            lambda: self._api.create(volume_id, None, instance),
+            readings={400: Conflict},  # "status must be available": another was first
+        )
+        return str(row["id"])
+
+    def unreserve(self, key: str, volume_id: str, instance: str) -> None:
+        """Delete each row of this volume and instance."""
+        for row in list(self.rows(volume_id, instance)):
+            self._delete(row.id, volume_id)
+
+    def find_attachment(self, attachment_id: str, volume_id: str, connector: Json) -> Json | None:
+        """connection_info without secrets, when the row has one."""
+        row = self._show(attachment_id)
+        if row is None or not row.connection_info:
+            return None
+        return without_secrets(nested(row.connection_info, volume_id))
+
+    def initialize_connection(
+        self, attachment_id: str, volume_id: str, connector: Json, mountpoint: str
+    ) -> Json:
+        """attachments.update: the backend exports the volume to `connector`."""
+        row = ask(
+            "volume",
+            f"connect volume {volume_id}",
+            lambda: self._api.update(attachment_id, {**connector, "mountpoint": mountpoint}),
+            idempotent=True,
+        )
+        return without_secrets(nested(row.connection_info, volume_id))
+
+    def connection_secrets(self, attachment_id: str, volume_id: str, connector: Json) -> Json:
+        """The full connection_info."""
+        row = self._show(attachment_id)
+        if row is None or not row.connection_info:
+            raise NotFound(f"volume {volume_id} has no connection in attachment {attachment_id}")
+        return nested(row.connection_info, volume_id)
+
+    def terminate_connection(self, attachment_id: str, volume_id: str, connector: Json) -> None:
+        """Delete the row, and with it the export."""
+        self._delete(attachment_id, volume_id)
+
+    def find_attached(self, attachment_id: str, volume_id: str, instance: str) -> bool:
+        """Whether the row is complete."""
+        row = self._show(attachment_id)
+        return row is not None and row.status == "attached" and row.instance == instance
+
+    def attach(self, attachment_id: str, volume_id: str, instance: str, mountpoint: str) -> None:
+        """attachments.complete."""
+        ask(
+            "volume",
+            f"mark volume {volume_id} as attached",
+            lambda: self._api.complete(attachment_id),
+            idempotent=True,
+        )
+
+    def detach(self, attachment_id: str, volume_id: str, instance: str) -> None:
+        """Delete the row."""
+        self._delete(attachment_id, volume_id)
+
+    @property
+    def _api(self) -> Any:
+        return self._cloud.cinder(MICROVERSION).attachments
+
+    def _show(self, attachment_id: str) -> Any:
+        try:
+            return ask(
+                "volume",
+                f"read attachment {attachment_id}",
+                lambda: self._api.show(attachment_id),
+                idempotent=True,
+            )
+        except NotFound:
+            return None
+
+    def _delete(self, attachment_id: str, volume_id: str) -> None:
+        try:
+            ask(
+                "volume",
+                f"detach volume {volume_id}",
+                lambda: self._api.delete(attachment_id),
+                idempotent=True,  # a delete that got through before its answer was lost gives 404
+                readings={409: Refused},
+            )
+        except NotFound:
+            return
+        except DriverError as error:
+            if error.code in (409, 500) and not self._cloud.sends_service_token:
+                raise Refused(
+                    f"{error}; it may want a service token: {CURE}",
+                    driver="volume",
+                    code=error.code,
+                ) from None
+            raise
+        if self._show(attachment_id) is not None:
+            raise DriverError(f"attachment {attachment_id} is still there", driver="volume")
