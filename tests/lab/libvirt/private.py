@@ -22,13 +22,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.lab.process import LabError, ProcessId
+
 _REPOSITORY = Path(__file__).parents[3]
 _KEEPER = "tests.lab.libvirt.keeper"
 _SOCKET_PATH_LIMIT = 107  # sun_path
-
-
-class LabError(Exception):
-    """The laboratory itself failed, not what is tested in it."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class PrivateLibvirtd:
         self.directory = directory.resolve()
         self._token = f"bf{secrets.token_hex(3)}"
         self._keeper: subprocess.Popen[str] | None = None
-        self._pid: int | None = None
+        self._libvirtd: ProcessId | None = None
         self._bridges = 0
         self._socket = self.directory / "sock/libvirt-sock"
         if len(str(self._socket)) > _SOCKET_PATH_LIMIT:
@@ -92,7 +90,7 @@ class PrivateLibvirtd:
     @property
     def pid(self) -> int | None:
         """The running libvirtd's pid."""
-        return self._pid if self._pid is not None and _exists(self._pid) else None
+        return self._libvirtd.pid if self._libvirtd is not None and self._libvirtd.alive else None
 
     @property
     def log(self) -> str:
@@ -111,24 +109,20 @@ class PrivateLibvirtd:
         if self._keeper is None:
             self._keeper = self._start_keeper()
         self._socket.unlink(missing_ok=True)  # of one that was killed
-        self._pid = int(self._order("start"))
+        self._libvirtd = ProcessId.of(int(self._order("start")))
         self._wait(self._answers, timeout, "answers")
 
     def stop(self, timeout: float = 20) -> None:
         """End libvirtd as an administrator would; its guests go on."""
-        pid = self._running_pid()
-        os.kill(pid, signal.SIGTERM)
-        self._wait(lambda: not _exists(pid), timeout, "ends")
+        libvirtd = self._running()
+        libvirtd.signal(signal.SIGTERM)
+        self._wait(lambda: not libvirtd.alive, timeout, "ends")
 
     def kill9(self) -> None:
         """Kill libvirtd where it stands; its guests go on."""
-        pid = self._running_pid()
-        os.kill(pid, signal.SIGKILL)
-        deadline = time.monotonic() + 10
-        while _exists(pid):
-            if time.monotonic() > deadline:
-                raise LabError(f"libvirtd {pid} does not die")
-            time.sleep(0.005)
+        libvirtd = self._running()
+        libvirtd.signal(signal.SIGKILL)
+        self._wait(lambda: not libvirtd.alive, 10, "dies")
 
     def restart(self, timeout: float = 30) -> None:
         """Stop libvirtd, if it runs, and start it again beside its running guests."""
@@ -173,7 +167,7 @@ class PrivateLibvirtd:
         """End libvirtd, its guests, dnsmasq and bridges; the directory stays for its logs."""
         if self._keeper is None:
             return
-        keeper, self._keeper, self._pid = self._keeper, None, None
+        keeper, self._keeper, self._libvirtd = self._keeper, None, None
         assert keeper.stdin is not None
         keeper.stdin.close()
         with keeper:  # closes its output too
@@ -244,11 +238,10 @@ class PrivateLibvirtd:
         self._keeper.stdin.flush()
         return self._keeper.stdout.readline().strip()
 
-    def _running_pid(self) -> int:
-        pid = self.pid
-        if pid is None:
+    def _running(self) -> ProcessId:
+        if self._libvirtd is None or not self._libvirtd.alive:
             raise LabError("libvirtd is not running")
-        return pid
+        return self._libvirtd
 
     def _answers(self) -> bool:
         if self.pid is None:
@@ -287,12 +280,3 @@ def free_subnet() -> ipaddress.IPv4Network:
         )
         if not any(subnet.overlaps(other) for other in used):
             return subnet
-
-
-def _exists(pid: int) -> bool:
-    """Whether the process lives: one that waits to be reaped does not."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return False
-    return stat.rpartition(")")[2].split()[0] not in {"Z", "X"}
