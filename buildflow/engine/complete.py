@@ -17,7 +17,9 @@ class Complete(Step):
 
     no_undo: ClassVar[str] = "it only records; once it has, the build is terminal"
 
-    def __init__(self, name: str = "complete", *, triggers: Sequence[str] = (), **kwargs: Any) -> None:
+    def __init__(
+        self, name: str = "complete", *, triggers: Sequence[str] = (), **kwargs: Any
+    ) -> None:
         super().__init__(name, **kwargs)
         self.triggers = tuple(triggers)
 

@@ -6,33 +6,34 @@ which survive JSON. What a virtual machine is, only buildflow/flows and buildflo
 
 from __future__ import annotations
 
-import importlib
 import threading
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from taskflow import states as tf_states
-from taskflow.patterns import linear_flow
 
 from buildflow.config import Settings
 from buildflow.engine import owner as ownership
 from buildflow.engine.clock import Clock, SystemClock, stamp
-from buildflow.engine.complete import Complete
-from buildflow.engine.fingerprint import atoms_of, fingerprint, require_fit
+from buildflow.engine.definitions import (
+    Definition,
+    Definitions,
+    FlowFactory,
+    define,
+    dotted_name,
+)
+from buildflow.engine.fingerprint import require_fit
 from buildflow.engine.guard import Decision, Intention, decide
 from buildflow.engine.locks import KeyedLocks
 from buildflow.engine.persistence import StoreBackend, load_flow_detail
-from buildflow.engine.removal import Remove, removal_flow
+from buildflow.engine.removal import removal_flow
 from buildflow.engine.run import Halt, Listener, Points, Run, StepEvent
 from buildflow.engine.runner import force_revert, make_engine
 from buildflow.engine.show import as_shown
-from buildflow.engine.step import Step
 from buildflow.engine.store import TERMINAL, Row, Store
-from buildflow.errors import BadInput, BuildflowError, DefinitionError, StaleOwner
-
-FlowFactory = Callable[..., Any]
+from buildflow.errors import BadInput, BuildflowError, StaleOwner
 
 ENDED = (*TERMINAL, "residue")
 
@@ -40,7 +41,7 @@ ENDED = (*TERMINAL, "residue")
 class Handle:
     """One build that this process has been asked to work on."""
 
-    def __init__(self, engine: Engine, build_id: str, future: Future[Row] | None) -> None:
+    def __init__(self, engine: Engine, build_id: str, future: Future[None] | None) -> None:
         self.engine, self.id, self._future = engine, build_id, future
 
     def wait(self, timeout: float | None = None) -> Row:
@@ -98,6 +99,7 @@ class Engine:
         self.points = points
         self.listeners: list[Listener] = [listener] if listener else []
         self.locks = KeyedLocks()
+        self.definitions = Definitions()
         self._parallel = parallel
         self._watch_s = watch_s
         self._owner_expiry_s = owner_expiry_s
@@ -106,7 +108,7 @@ class Engine:
         self._pool: ThreadPoolExecutor | None = None
         self._step_pool: ThreadPoolExecutor | None = None
         self._runs: dict[str, Run] = {}
-        self._futures: dict[str, Future[Row]] = {}
+        self._futures: dict[str, Future[None]] = {}
         self._closing = threading.Event()
         self._watcher: threading.Thread | None = None
 
@@ -155,7 +157,9 @@ class Engine:
             if earlier is not None:
                 return earlier
         dotted = dotted_name(flow_factory)
-        flow = self._make_flow(dotted, inputs)
+        definition = self.definitions.lend(dotted, inputs)
+        entries = definition.fingerprint
+        self.definitions.take_back(definition)
         now = self.clock.now()
         new_id = build_id or str(uuid.uuid4())
         timeout_s = timeout_s if timeout_s is not None else self.settings.build_timeout_s
@@ -167,7 +171,7 @@ class Engine:
             "status": "queued",
             "flow": dotted,
             "inputs": inputs,
-            "fingerprint": fingerprint(flow),
+            "fingerprint": entries,
             "owner": None if queue else self.owner_id(),
             "epoch": 0 if queue else 1,
             "seq": 0,
@@ -202,19 +206,18 @@ class Engine:
                 self._pool = ThreadPoolExecutor(
                     self.settings.max_concurrent_builds, thread_name_prefix="build"
                 )
-            future = self._pool.submit(self.carry_out, build_id, intention)
+            fresh = row if row["seq"] == 0 and row["owner"] == self._owner else None
+            future = self._pool.submit(self.carry_out, build_id, intention, row=fresh)
             self._futures[build_id] = future
             future.add_done_callback(lambda done: self._forget(build_id, done))
         return Handle(self, build_id, future)
 
-    def _forget(self, build_id: str, future: Future[Row]) -> None:
+    def _forget(self, build_id: str, future: Future[None]) -> None:
         with self._mutex:
             if self._futures.get(build_id) is future:
                 del self._futures[build_id]
 
-    def resume(
-        self, names: Sequence[str] | None = None, *, revert: bool = False
-    ) -> list[Handle]:
+    def resume(self, names: Sequence[str] | None = None, *, revert: bool = False) -> list[Handle]:
         """Go on with builds that a process left behind, or roll them back; all of them by default.
 
         A build whose owner lives is left alone, unless it is named: then StaleOwner is raised.
@@ -349,18 +352,18 @@ class Engine:
     def _await_other(self, build_id: str) -> Handle:
         """A handle on a build that another process is rolling back; taken over should it die."""
 
-        def follow() -> Row:
+        def follow() -> None:
             while True:
                 row = self.store.build(build_id)
                 if row is None or row["status"] in ENDED:
                     break
                 if not self.owner_lives(row):
-                    return self.carry_out(build_id, Intention.DELETE)
+                    self.carry_out(build_id, Intention.DELETE)
+                    return
                 self.clock.sleep(0.1)
             row = self.store.find(build_id)
             if row["status"] != "residue" and row["vm_state"] not in (None, "deleted"):
-                return self.carry_out(build_id, Intention.DELETE)
-            return self.show(build_id)
+                self.carry_out(build_id, Intention.DELETE)
 
         with self._mutex:
             if self._pool is None:
@@ -372,57 +375,43 @@ class Engine:
     # --- carrying a build out ------------------------------------------------------------------------
 
     def carry_out(
-        self, build_id: str, intention: Intention = Intention.RUN, *, take_over: bool = False
-    ) -> Row:
-        """Claim a build and bring it to an end, in this thread; returns it as shown.
+        self,
+        build_id: str,
+        intention: Intention = Intention.RUN,
+        *,
+        take_over: bool = False,
+        row: Row | None = None,
+    ) -> None:
+        """Claim a build and bring it to an end, in this thread.
 
-        `take_over` claims it although its owner seems to live (a jobboard's verdict). Raises
+        `row` is the build's as just accepted here; it is read when not given. `take_over` claims it although its owner seems to live (a jobboard's verdict). Raises
         StaleOwner, FlowChanged or StoreError with the build left for another try.
         """
-        row = self.store.build(build_id)
+        row = row or self.store.build(build_id)
         if row is None:
             raise BadInput(f"no build has the id {build_id!r}")
         decision = decide(row, intention)
         if decision is Decision.NOTHING:
-            return as_shown(self.store, row)
-        flow = self._flow_for(row, decision)
+            return
+        definition = self.definitions.lend(row["flow"], row["inputs"])
+        if decision is Decision.FORWARD:
+            require_fit(row["id"], row["fingerprint"], definition.fingerprint)
         row = self._claim(row, take_over=take_over)
-        run = self._open_run(row, flow, decision)
+        run = self._open_run(row, definition, decision)
         try:
             if decision is Decision.REMOVE:
-                self._remove(run, flow)
+                self._remove(run, definition)
             elif decision is Decision.SWEEP:
                 self._sweep(run, deleting=intention is Intention.DELETE)
             else:
-                self._run_flow(run, flow, back=decision is Decision.BACK)
+                self._run_flow(run, definition, back=decision is Decision.BACK)
         except Halt as halt:
             self._take_back(run, halt)
             raise halt.error from None
         finally:
             with self._mutex:
                 self._runs.pop(build_id, None)
-        return as_shown(self.store, self.store.build(build_id) or row)
-
-    def _flow_for(self, row: Row, decision: Decision) -> Any:
-        flow = self._make_flow(row["flow"], row["inputs"])
-        if decision is Decision.FORWARD:
-            require_fit(row["id"], row["fingerprint"], fingerprint(flow))
-        return flow
-
-    def _make_flow(self, dotted: str, inputs: Row) -> Any:
-        try:
-            flow = import_factory(dotted)(**inputs)
-        except TypeError as error:
-            raise BadInput(f"{dotted} can't be called with {sorted(inputs)}: {error}") from error
-        for atom in atoms_of(flow):
-            if not isinstance(atom, Step) and not hasattr(atom, "on_failure"):
-                raise DefinitionError(
-                    f"{atom.name!r} is a plain TaskFlow task: make it a buildflow Step, so that it"
-                    " declares its undo"
-                )
-        if not any(isinstance(atom, Complete) for atom in atoms_of(flow)):
-            flow = linear_flow.Flow(flow.name).add(flow, Complete())
-        return flow
+        self.definitions.take_back(definition)
 
     def _claim(self, row: Row, *, take_over: bool) -> Row:
         me = self.owner_id()
@@ -438,7 +427,7 @@ class Engine:
             raise StaleOwner(f"build {row['id']} was claimed by another process just now")
         return claimed
 
-    def _open_run(self, row: Row, flow: Any, decision: Decision) -> Run:
+    def _open_run(self, row: Row, definition: Definition, decision: Decision) -> Run:
         from datetime import datetime
 
         name = "delete" if decision is Decision.REMOVE else "build"
@@ -460,7 +449,8 @@ class Engine:
         if row["deadline_at"] is not None:
             left = datetime.fromisoformat(row["deadline_at"]) - self.clock.now()
             run.deadline = self.clock.monotonic() + left.total_seconds()
-        bind(run, flow)
+        definition.bind(run)
+        run.steps = definition.steps
         with self._mutex:
             self._runs[row["id"]] = run
             if self._watch_s is not None and self._watcher is None:
@@ -468,7 +458,7 @@ class Engine:
                 self._watcher.start()
         return run
 
-    def _run_flow(self, run: Run, flow: Any, *, back: bool) -> None:
+    def _run_flow(self, run: Run, definition: Definition, *, back: bool) -> None:
         detail = self._load_detail(run, "build")
         states = {atom.name: (atom.state, atom.intention) for atom in detail}
         run.resumed_from(n for n, (state, _) in states.items() if state == tf_states.RUNNING)
@@ -480,7 +470,7 @@ class Engine:
         detail.state = tf_states.PENDING if not states else tf_states.SUSPENDED
         pool = self._steps() if self._parallel else None
         backend = StoreBackend(self.store)
-        engine = make_engine(flow, detail, backend, run, pool)
+        engine = make_engine(definition.flow, detail, backend, run, pool, definition.compilation)
         if back:
             run.rescheduling = False
             run.going_back = run.going_back or run.status == "rolling_back"
@@ -492,28 +482,30 @@ class Engine:
         run.fetch_results = engine.storage.fetch_all
         try:
             engine.run()
-        except Exception as error:  # noqa: BLE001 - a step's failure; the row says what it was
+        except Exception as error:
             if run.fault is None and run.status != "complete":
                 run.blame(error, "")
         if run.status != "complete":
             run.rescheduling = False
             run.end_rollback()
 
-    def _remove(self, run: Run, flow: Any) -> None:
+    def _remove(self, run: Run, definition: Definition) -> None:
         """The delete flow. Steps go forward, and nothing stops them but what can't be removed."""
         run.removing = True
         if run.status != "rolling_back":
             run.set_status("rolling_back")
         run.begin_deleting()
-        removal = self.removal(run.row, flow)
-        bind(run, removal, keep=True)
+        removal = define(self.removal(run.row, definition.flow))
+        removal.bind(run)
+        run.steps = {**definition.steps, **removal.steps}
         detail = self._load_detail(run, "delete")
         detail.state = tf_states.PENDING if not len(detail) else tf_states.SUSPENDED
         run.record_flow(detail)
         run.commit()
-        engine = make_engine(removal, detail, StoreBackend(self.store), run, None)
-        if len(removal):
-            engine.run()
+        if removal.atoms:
+            make_engine(
+                removal.flow, detail, StoreBackend(self.store), run, None, removal.compilation
+            ).run()
         run.sweep()
         run.end_rollback()
 
@@ -554,7 +546,7 @@ class Engine:
             if effect is not None and effect["state"] == "undone":
                 try:
                     step.delete(key, effect["facts"])
-                except Exception:  # noqa: BLE001,S112 - `gc` lists it; there is no row to write to
+                except Exception:  # noqa: S112 - `gc` lists it; there is no row to write to
                     continue
 
     # --- threads -------------------------------------------------------------------------------------
@@ -595,38 +587,3 @@ class Engine:
 def flow_uuid(build: str, name: str) -> str:
     """The uuid of a build's flow detail."""
     return str(uuid.uuid5(uuid.UUID(build), f"flow:{name}"))
-
-
-def bind(run: Run, flow: Any, *, keep: bool = False) -> None:
-    """Tie a flow's atoms to the run that carries them out."""
-    if not keep:
-        run.steps = {}
-    for atom in atoms_of(flow):
-        atom.run = run
-        if isinstance(atom, Remove):
-            atom.target.run = run
-        if isinstance(atom, Step):
-            run.steps[atom.name] = atom
-
-
-def dotted_name(factory: FlowFactory) -> str:
-    """`module:function` of a flow factory; DefinitionError when it can't be imported again."""
-    name = f"{factory.__module__}:{factory.__qualname__}"
-    if "<" in name or import_factory(name) is not factory:
-        raise DefinitionError(
-            f"{name} can't be imported again after a crash: make the flow factory a function at"
-            " the top of a module"
-        )
-    return name
-
-
-def import_factory(dotted: str) -> FlowFactory:
-    """The factory that `dotted_name` named."""
-    module_name, _, qualname = dotted.partition(":")
-    try:
-        found: Any = importlib.import_module(module_name)
-        for part in qualname.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise DefinitionError(f"the flow {dotted} can't be imported: {error}") from error
-    return found  # type: ignore[no-any-return]

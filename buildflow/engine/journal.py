@@ -29,6 +29,7 @@ class Unit:
     epoch: int
     seq: int
     unless_stopped: bool = False
+    new: Params | None = None  # the row of a build that is being accepted: it needs no fence
     instance: Params | None = None
     many: list[tuple[Prepared, list[Params]]] = field(default_factory=list)
     # the outcome, set by the leader
@@ -154,6 +155,12 @@ class Journal:
 
     def _apply(self, cursor: Any, unit: Unit) -> None:
         s = self._statements
+        if unit.new is not None:
+            s.new_build.execute(cursor, unit.new)
+            if cursor.rowcount != 1:
+                raise Refusal(StateConflict(f"build {unit.build}: its name or request is taken"))
+            self._write_rows(cursor, unit)
+            return
         fence = s.fence_unless_stopped if unit.unless_stopped else s.fence
         fence.execute(
             cursor,
@@ -171,11 +178,17 @@ class Journal:
                 s.fence.execute(
                     cursor,
                     {
-                        "b_id": unit.build, "b_epoch": unit.epoch,
-                        "b_seq": unit.seq, "seq": unit.seq - 1,
+                        "b_id": unit.build,
+                        "b_epoch": unit.epoch,
+                        "b_seq": unit.seq,
+                        "seq": unit.seq - 1,
                     },
                 )
                 raise Refusal(StateConflict(f"build {unit.build}: its instance was changed"))
+        self._write_rows(cursor, unit)
+
+    @staticmethod
+    def _write_rows(cursor: Any, unit: Unit) -> None:
         for prepared, rows in unit.many:
             if len(rows) == 1:
                 prepared.execute(cursor, rows[0])
@@ -205,7 +218,7 @@ class Journal:
         if connection is not None:
             try:
                 connection.close()
-            except Exception:  # noqa: BLE001,S110 - it is broken; closing is a courtesy
+            except Exception:  # noqa: S110 - it is broken; closing is a courtesy
                 pass
 
     def close(self) -> None:

@@ -576,7 +576,7 @@ class Run:
             if points is not None:
                 points("undo", step.name, self)
             self._delete(step, effect)
-        except Exception as error:  # noqa: BLE001 - an undo that raises anything must not stop others
+        except Exception as error:
             reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
             self._stage_effect(effect, state=RESIDUE, reason=reason)
             self.blame(error, f"undo of {step.name}")
@@ -619,7 +619,9 @@ class Run:
             for trigger in reversed(triggers):
                 table = TABLES[OWNER_OF[trigger]]
                 value = getattr(self.states, table.attribute)
-                row = next((r for r in table.rows if r.trigger == trigger and r.dest == value), None)
+                row = next(
+                    (r for r in table.rows if r.trigger == trigger and r.dest == value), None
+                )
                 if row is None or row.undo is None:
                     break
                 undo.append(row.undo)

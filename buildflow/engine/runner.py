@@ -10,12 +10,15 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from taskflow import exceptions as tf_exceptions
 from taskflow import flow as tf_flow
 from taskflow import states as tf_states
+from taskflow.engines.action_engine import compiler, runtime
 from taskflow.engines.action_engine import engine as action_engine
 from taskflow.patterns import graph_flow, unordered_flow
 
 from buildflow.engine.persistence import LeanStorage, Recorder, StoreBackend
+from buildflow.errors import DefinitionError
 
 # A failed step is our caller's news, told once; TaskFlow would log it with each state it passes.
 logging.getLogger("taskflow").setLevel(logging.CRITICAL)
@@ -23,6 +26,26 @@ logging.getLogger("taskflow").setLevel(logging.CRITICAL)
 
 class _OnOurStorage:
     _lean: Any = None
+    given_compilation: Any = None
+
+    def compile(self) -> None:
+        """As TaskFlow does, but with the compilation at hand when the flow was compiled before."""
+        if self._compiled:  # type: ignore[has-type]
+            return
+        if self.given_compilation is None:
+            super().compile()  # type: ignore[misc]
+            return
+        self._compilation = self.given_compilation
+        self._runtime = runtime.Runtime(
+            self._compilation,
+            self.storage,
+            self.atom_notifier,  # type: ignore[attr-defined]
+            self._task_executor,  # type: ignore[attr-defined]
+            self._retry_executor,  # type: ignore[attr-defined]
+            options=self._options,  # type: ignore[attr-defined]
+        )
+        self._runtime.compile()
+        self._compiled = True
 
     @property
     def storage(self) -> Any:
@@ -53,8 +76,22 @@ class ParallelEngine(_OnOurStorage, action_engine.ParallelActionEngine):  # type
 _OPTIONS = {"gather_statistics": False, "defer_reverts": True}
 
 
+def compile_flow(flow: Any) -> Any:
+    """TaskFlow's compilation of `flow`; DefinitionError when it does not compile."""
+    try:
+        compilation = compiler.PatternCompiler(flow).compile()
+        return action_engine.ActionEngine._check_compilation(compilation)
+    except tf_exceptions.TaskFlowException as error:
+        raise DefinitionError(f"the flow {flow.name!r} does not compile: {error}") from error
+
+
 def make_engine(
-    flow: Any, detail: Any, backend: StoreBackend, recorder: Recorder, pool: ThreadPoolExecutor | None
+    flow: Any,
+    detail: Any,
+    backend: StoreBackend,
+    recorder: Recorder,
+    pool: ThreadPoolExecutor | None,
+    compilation: Any = None,
 ) -> Any:
     """A TaskFlow engine for `flow`, compiled; parallel when `pool` is given and can help.
 
@@ -65,6 +102,7 @@ def make_engine(
         engine = ParallelEngine(flow, detail, backend, {**_OPTIONS, "executor": pool})
     else:
         engine = SerialEngine(flow, detail, backend, dict(_OPTIONS))
+    engine.given_compilation = compilation
     engine.compile()
     return engine
 

@@ -116,9 +116,7 @@ Index("ix_flow_details_build", flow_details.c.build)
 atoms: Final = Table(
     "atoms",
     metadata,
-    Column(
-        "flow", Text, ForeignKey("flow_details.uuid", ondelete="CASCADE"), primary_key=True
-    ),
+    Column("flow", Text, ForeignKey("flow_details.uuid", ondelete="CASCADE"), primary_key=True),
     Column("name", Text, primary_key=True),
     Column("uuid", Text, nullable=False),
     Column("kind", Text, nullable=False),  # TASK_DETAIL or RETRY_DETAIL

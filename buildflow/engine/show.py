@@ -72,7 +72,17 @@ def _step(name: str, atom: Row | None) -> Row:
 
 
 def _effect(effect: Row) -> Row:
-    keys = ("key", "step", "kind", "state", "external_id", "attempt", "reason", "made_at", "changed_at")
+    keys = (
+        "key",
+        "step",
+        "kind",
+        "state",
+        "external_id",
+        "attempt",
+        "reason",
+        "made_at",
+        "changed_at",
+    )
     return {key: effect[key] for key in keys}
 
 

@@ -92,8 +92,15 @@ class Statements:
                 {
                     name: bindparam(name)
                     for name in (
-                        "status", "live_name", "owner", "attempt", "host", "fault", "errors",
-                        "results", "finished_at",
+                        "status",
+                        "live_name",
+                        "owner",
+                        "attempt",
+                        "host",
+                        "fault",
+                        "errors",
+                        "results",
+                        "finished_at",
                     )
                 }
             )
@@ -120,15 +127,19 @@ class Statements:
         )
         self.history = prepare(
             insert(schema.history).values(
-                {
-                    c.name: bindparam(c.name)
-                    for c in schema.history.columns
-                    if c.name != "id"
-                }
+                {c.name: bindparam(c.name) for c in schema.history.columns if c.name != "id"}
             )
         )
         self.effect = prepare(
             _upsert(dialect, schema.effects, ["key"], keep=["build", "step", "kind", "made_at"])
         )
+        # a name or request id that is taken inserts nothing, which the caller then explains
+        make = pg_insert if dialect.name == "postgresql" else sqlite_insert
+        self.new_build = prepare(
+            make(b)
+            .values({c.name: bindparam(c.name) for c in b.columns})
+            .on_conflict_do_nothing()
+        )
+        self.new_instance = prepare(insert(i).values({c.name: bindparam(c.name) for c in i.columns}))
         self.flow = prepare(_upsert(dialect, schema.flow_details, ["uuid"], keep=["build", "name"]))
         self.atom = prepare(_upsert(dialect, schema.atoms, ["flow", "name"]))

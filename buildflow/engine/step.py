@@ -97,7 +97,7 @@ class Step(task.Task):  # type: ignore[misc]
         required, optional = self._inputs
         required = (*required, *collect)
         wanted = {arg: (rebind or {}).get(arg, arg) for arg in (*required, *optional)}
-        super().__init__(name, provides=provides, inject=dict(inject or {}), auto_extract=False)
+        super().__init__(name, provides=provides, inject=dict(inject or {}))
         # TaskFlow reads signatures at each construction, which cost more than the step's commit;
         # here they were read once, when the class was made.
         injected = frozenset(self.inject)
@@ -110,8 +110,6 @@ class Step(task.Task):  # type: ignore[misc]
             [*(wanted[a] for a in required if a not in injected), *self.after]
         )
         # a revert works from the ledger alone, so it asks TaskFlow for nothing
-        self.revert_rebind = collections.OrderedDict()
-        self.revert_optional = sets.OrderedSet()
         self.label = label or name
         if on_start is not None:
             self.on_start = tuple(on_start)
@@ -119,6 +117,10 @@ class Step(task.Task):  # type: ignore[misc]
             self.on_done = tuple(on_done)
         if timeout_s is not None:
             self.timeout_s = timeout_s
+
+    def _build_arg_mapping(self, executor: Any, **_: Any) -> Any:
+        """Nothing to read from `execute` and `revert`: see __init__."""
+        return collections.OrderedDict(), _NONE, _NONE
 
     # --- what a step's author writes -------------------------------------------------------------
 
@@ -174,6 +176,9 @@ class Step(task.Task):  # type: ignore[misc]
     def revert(self, result: Any = None, flow_failures: Any = None, **_: Any) -> None:
         """Undo from the ledger; never raises for what the outside world does."""
         self.run.revert(self)
+
+
+_NONE = sets.OrderedSet()
 
 
 def _check_definition(cls: type[Step]) -> None:

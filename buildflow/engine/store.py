@@ -18,10 +18,10 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from buildflow.engine import migrations
-from buildflow.engine.journal import Journal
+from buildflow.engine.journal import Journal, Unit
 from buildflow.engine.schema import atoms, builds, effects, flow_details, history, instances, owners
 from buildflow.engine.statements import Statements
-from buildflow.errors import BadInput, Conflict, NotFound, StoreError
+from buildflow.errors import BadInput, Conflict, NotFound, StateConflict, StoreError
 
 Row = dict[str, Any]
 
@@ -37,7 +37,9 @@ _JSON = {
 class Store:
     """One database. `url` is SQLAlchemy's; SQLite is opened in WAL with synchronous=FULL."""
 
-    def __init__(self, url: str, *, busy_timeout_s: float = 10.0, synchronous: str = "FULL") -> None:
+    def __init__(
+        self, url: str, *, busy_timeout_s: float = 10.0, synchronous: str = "FULL"
+    ) -> None:
         self.url = url
         self._safe_url = make_url(url).render_as_string(hide_password=True)
         self._sqlite = make_url(url).get_backend_name() == "sqlite"
@@ -185,7 +187,9 @@ class Store:
         if len(rows) == 1:
             return rows[0]
         if not rows:
-            raise NotFound(f"no build has the id or name {name_or_id!r}; `buildflow list` shows all")
+            raise NotFound(
+                f"no build has the id or name {name_or_id!r}; `buildflow list` shows all"
+            )
         raise Conflict(
             f"several builds were named {name_or_id!r}; give an id, such as {rows[0]['id']}"
             " (the newest)"
@@ -223,9 +227,7 @@ class Store:
 
     def history(self, build_id: str) -> list[Row]:
         """Transitions of one build, in order."""
-        return self._read(
-            select(history).where(history.c.build == build_id).order_by(history.c.id)
-        )
+        return self._read(select(history).where(history.c.build == build_id).order_by(history.c.id))
 
     def flows(self, build_id: str) -> list[Row]:
         """TaskFlow's flow details of one build."""
@@ -251,41 +253,30 @@ class Store:
         Raises Conflict when a live build has the name.
         """
 
-        def work(connection: Connection) -> None:
-            connection.execute(insert(builds).values(_encode(build)))
-            if instance:
-                connection.execute(
-                    insert(instances).values(
-                        uuid=build["id"], vm_state="building", task_state="scheduling",
-                        power_state=0, version=0,
-                    )
-                )
-                connection.execute(
-                    insert(history).values(
-                        build=build["id"], at=build["created_at"], trigger="accept",
-                        step=None, vm_state="building", task_state="scheduling", power_state=0,
-                    )
-                )
-            connection.execute(insert(flow_details).values(_encode(flow)))
-
+        s = self.statements
+        row: Row = {**_NO_BUILD, **build}
+        unit = Unit(build["id"], row["epoch"], row["seq"], new=_encode(row))
+        if instance:
+            states = {"vm_state": "building", "task_state": "scheduling", "power_state": 0}
+            fresh = {**states, "version": 0, "network_info": None, "block_device_info": None}
+            row.update(fresh)
+            unit.many.append((s.new_instance, [{"uuid": build["id"], **fresh}]))
+            accepted = {"build": build["id"], "at": build["created_at"], "trigger": "accept"}
+            unit.many.append((s.history, [{**accepted, "step": None, **states}]))
+        else:
+            row.update(_NO_INSTANCE)
+        unit.many.append((s.flow, [{**_encode(flow), "state": None}]))
         try:
-            self._write(work)
-        except IntegrityError as error:
-            if build.get("request_id"):
-                earlier = self.by_request(build["request_id"])
-                if earlier is not None:
-                    return earlier
-            if build.get("live_name"):
-                holder = self._read(_BUILD.where(builds.c.live_name == build["live_name"]))
-                if holder:
-                    raise Conflict(
-                        f"the name {build['live_name']!r} is taken by build {holder[0]['id']}"
-                        f" ({holder[0]['status']}); delete it or choose another name"
-                    ) from error
-            raise self.translate(error) from error
-        row = self.build(build["id"])
-        if row is None:
-            raise StoreError(f"build {build['id']} was written but is not there")
+            self.journal.commit(unit)
+        except StateConflict:
+            earlier = self.by_request(row["request_id"]) if row["request_id"] else None
+            if earlier is not None:
+                return earlier
+            holder = self._read(_BUILD.where(builds.c.live_name == row["live_name"]))
+            taken = f" by build {holder[0]['id']} ({holder[0]['status']})" if holder else ""
+            raise Conflict(
+                f"the name {row['live_name']!r} is taken{taken}; delete it or choose another name"
+            ) from None
         return row
 
     def add_flow(self, flow: Mapping[str, Any]) -> None:
@@ -304,9 +295,7 @@ class Store:
             condition.append(b.stop.is_(None))
 
         def work(connection: Connection) -> int:
-            result = connection.execute(
-                update(builds).where(and_(*condition)).values(stop=reason)
-            )
+            result = connection.execute(update(builds).where(and_(*condition)).values(stop=reason))
             return int(result.rowcount)
 
         if self._write(work) == 1:
@@ -337,9 +326,7 @@ class Store:
     def heartbeat(self, owner: str, at: str) -> None:
         """Say that it lives."""
         self._write(
-            lambda c: c.execute(
-                update(owners).where(owners.c.id == owner).values(heartbeat_at=at)
-            )
+            lambda c: c.execute(update(owners).where(owners.c.id == owner).values(heartbeat_at=at))
         )
 
     def owner(self, owner_id: str) -> Row | None:
@@ -354,6 +341,8 @@ class Store:
         self._write(lambda c: c.execute(delete(owners).where(owners.c.id == owner_id)))
 
 
+_NO_BUILD: Row = {c.name: None for c in builds.columns}
+_NO_INSTANCE: Row = {c.name: None for c in instances.columns if c.name != "uuid"}
 _BUILD = select(builds, *(c for c in instances.c if c.name != "uuid")).select_from(
     builds.outerjoin(instances, builds.c.id == instances.c.uuid)
 )

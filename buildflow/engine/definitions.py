@@ -1,0 +1,125 @@
+"""Flows made from their factories, checked, compiled and fingerprinted; kept for the next run.
+
+A step is bound to one run at a time, so a definition is lent to one run and taken back after it.
+What is kept is keyed by factory and inputs, so that a flow which is run over and over is made and
+compiled once for each run that goes on at the same time.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from taskflow.patterns import linear_flow
+
+from buildflow.engine.complete import Complete
+from buildflow.engine.fingerprint import Entry, atoms_of, fingerprint
+from buildflow.engine.removal import Remove
+from buildflow.engine.runner import compile_flow
+from buildflow.engine.step import Step
+from buildflow.engine.store import Row
+from buildflow.errors import BadInput, DefinitionError
+
+FlowFactory = Callable[..., Any]
+
+# how many different flows are kept, and how many of each
+KEPT_KEYS = 32
+KEPT_EACH = 16
+
+
+@dataclass(slots=True)
+class Definition:
+    """One flow, ready to be run."""
+
+    flow: Any
+    atoms: tuple[Any, ...]
+    fingerprint: list[Entry]
+    compilation: Any
+    key: str | None = None
+    steps: dict[str, Step] = field(default_factory=dict)
+
+    def bind(self, run: Any) -> None:
+        """Tie every atom to the run that carries it out."""
+        for atom in self.atoms:
+            atom.run = run
+            if isinstance(atom, Remove):
+                atom.target.run = run
+
+
+def define(flow: Any, key: str | None = None) -> Definition:
+    """Check and compile `flow`; DefinitionError for what can't be run."""
+    atoms = tuple(atoms_of(flow))
+    for atom in atoms:
+        if not isinstance(atom, Step) and not hasattr(atom, "on_failure"):
+            raise DefinitionError(
+                f"{atom.name!r} is a plain TaskFlow task: make it a buildflow Step, so that it"
+                " declares its undo"
+            )
+    if not any(isinstance(atom, (Complete, Remove)) for atom in atoms):
+        flow = linear_flow.Flow(flow.name).add(flow, Complete())
+        atoms = tuple(atoms_of(flow))
+    steps = {atom.name: atom for atom in atoms if isinstance(atom, Step)}
+    return Definition(flow, atoms, fingerprint(flow), compile_flow(flow), key, steps)
+
+
+class Definitions:
+    """Lends definitions out by factory and inputs."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._free: OrderedDict[str, list[Definition]] = OrderedDict()
+
+    def lend(self, dotted: str, inputs: Row) -> Definition:
+        """A definition that nobody else has now. Raises BadInput or DefinitionError."""
+        key = f"{dotted}({json.dumps(inputs, sort_keys=True)})"
+        with self._lock:
+            free = self._free.get(key)
+            if free:
+                self._free.move_to_end(key)
+                return free.pop()
+        factory = import_factory(dotted)
+        try:
+            flow = factory(**inputs)
+        except TypeError as error:
+            raise BadInput(f"{dotted} can't be called with {sorted(inputs)}: {error}") from error
+        return define(flow, key)
+
+    def take_back(self, definition: Definition) -> None:
+        """Keep it for the next run, within bounds."""
+        if definition.key is None:
+            return
+        definition.bind(None)
+        with self._lock:
+            free = self._free.setdefault(definition.key, [])
+            if len(free) < KEPT_EACH:
+                free.append(definition)
+            while len(self._free) > KEPT_KEYS:
+                self._free.popitem(last=False)
+
+
+def dotted_name(factory: FlowFactory) -> str:
+    """`module:function` of a flow factory; DefinitionError when it can't be imported again."""
+    name = f"{factory.__module__}:{factory.__qualname__}"
+    if "<" in name or import_factory(name) is not factory:
+        raise DefinitionError(
+            f"{name} can't be imported again after a crash: make the flow factory a function at"
+            " the top of a module"
+        )
+    return name
+
+
+def import_factory(dotted: str) -> FlowFactory:
+    """The factory that `dotted_name` named."""
+    module_name, _, qualname = dotted.partition(":")
+    try:
+        found: Any = importlib.import_module(module_name)
+        for part in qualname.split("."):
+            found = getattr(found, part)
+    except (ImportError, AttributeError) as error:
+        raise DefinitionError(f"the flow {dotted} can't be imported: {error}") from error
+    return found  # type: ignore[no-any-return]
