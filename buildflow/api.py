@@ -189,7 +189,7 @@ class VmEngine(Engine):
         )
 
     def _remove_stray(self, effect: Row) -> None:
-        from buildflow.engine.core import import_factory
+        from buildflow.engine.definitions import import_factory
         from buildflow.engine.fingerprint import atoms_of
 
         row = self.store.find(effect["build"])

@@ -21,9 +21,7 @@ class Secret(EffectStep):
         super().__init__(name, **kwargs)
         self.index = index
 
-    def facts(
-        self, host: str, volume_id: str, attachment_id: str, block_device_info: Json
-    ) -> Json:
+    def facts(self, host: str, volume_id: str, attachment_id: str, block_device_info: Json) -> Json:
         """Whose password; never the password."""
         info = block_device_info["block_device_mapping"][self.index]["connection_info"]
         return {

@@ -159,9 +159,7 @@ class AttachVolume(_VolumeStep):
     def delete(self, key: str, facts: Json) -> None:
         """Mark it detached."""
         with self.run.locks.hold(f"volume:{facts['volume_id']}"):
-            self.world.volume.detach(
-                facts["attachment_id"], facts["volume_id"], facts["instance"]
-            )
+            self.world.volume.detach(facts["attachment_id"], facts["volume_id"], facts["instance"])
 
 
 class ConnectHost(_VolumeStep):

@@ -33,23 +33,33 @@ TABLE: Final[tuple[JointRow, ...]] = (
     JointRow(vm.BUILDING, task.NETWORKING, _OFF, "ports come before any domain"),
     JointRow(vm.BUILDING, task.BLOCK_DEVICE_MAPPING, _OFF, "volumes come before any domain"),
     JointRow(
-        vm.BUILDING, task.SPAWNING, _ANY_POWER,
+        vm.BUILDING,
+        task.SPAWNING,
+        _ANY_POWER,
         "the domain starts here, and here it is seen to crash, pause or stop",
     ),
     JointRow(
-        vm.BUILDING, task.DELETING, _ANY_POWER,
+        vm.BUILDING,
+        task.DELETING,
+        _ANY_POWER,
         "a delete came in mid-build: the guest may still be up while it is rolled back",
     ),
     JointRow(
-        vm.ACTIVE, task.IDLE, _ANY_POWER,
+        vm.ACTIVE,
+        task.IDLE,
+        _ANY_POWER,
         "built; what its owner or its guest does with its power afterwards is theirs",
     ),
     JointRow(vm.ACTIVE, task.DELETING, _ANY_POWER, "being deleted: the guest goes first"),
     JointRow(
-        vm.ERROR, task.IDLE, _ANY_POWER,
+        vm.ERROR,
+        task.IDLE,
+        _ANY_POWER,
         "rolled back (NOSTATE), or with residue: a guest that could not be stopped",
     ),
-    JointRow(vm.ERROR, task.DELETING, _ANY_POWER, "the record, and residue if any, is being removed"),
+    JointRow(
+        vm.ERROR, task.DELETING, _ANY_POWER, "the record, and residue if any, is being removed"
+    ),
     JointRow(vm.DELETED, task.IDLE, _OFF, "gone"),
 )
 

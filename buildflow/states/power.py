@@ -49,7 +49,10 @@ TABLE: Final[Table[int]] = Table(
     states=tuple(State(value, Stability.STABLE, why) for value, why in _WHY.items()),
     rows=tuple(
         Row(
-            report_trigger(dest), source, dest, Kind.REPORTED,
+            report_trigger(dest),
+            source,
+            dest,
+            Kind.REPORTED,
             why=_WHY[dest],
             undo_why="a report is a fact: only another report replaces it",
         )

@@ -31,29 +31,52 @@ TABLE: Final[Table[str | None]] = Table(
     ),
     rows=(
         Row(
-            "start_building", SCHEDULING, IDLE, Kind.FORWARD, undo="return_to_scheduling",
+            "start_building",
+            SCHEDULING,
+            IDLE,
+            Kind.FORWARD,
+            undo="return_to_scheduling",
             why="a host has taken the build (nova: _start_building)",
         ),
         Row(
-            "start_networking", IDLE, NETWORKING, Kind.FORWARD, undo="leave_networking",
+            "start_networking",
+            IDLE,
+            NETWORKING,
+            Kind.FORWARD,
+            undo="leave_networking",
             why="nova: _allocate_network",
         ),
         Row(
-            "start_block_device_mapping", NETWORKING, BLOCK_DEVICE_MAPPING, Kind.FORWARD,
+            "start_block_device_mapping",
+            NETWORKING,
+            BLOCK_DEVICE_MAPPING,
+            Kind.FORWARD,
             undo="leave_block_device_mapping",
             why="nova: _prep_block_device",
         ),
         Row(
-            "start_spawning", BLOCK_DEVICE_MAPPING, SPAWNING, Kind.FORWARD, undo="leave_spawning",
+            "start_spawning",
+            BLOCK_DEVICE_MAPPING,
+            SPAWNING,
+            Kind.FORWARD,
+            undo="leave_spawning",
             why="nova: _spawn",
         ),
         Row(
-            "finish_spawning", SPAWNING, IDLE, Kind.FORWARD, undo="resume_spawning",
+            "finish_spawning",
+            SPAWNING,
+            IDLE,
+            Kind.FORWARD,
+            undo="resume_spawning",
             why="the guest has booted: no task is left to do",
         ),
         *(
             Row(
-                "give_up", source, IDLE, Kind.FAILING, why,
+                "give_up",
+                source,
+                IDLE,
+                Kind.FAILING,
+                why,
                 undo_why="an error is shown until the instance is deleted; a retry is a new build",
             )
             for source, why in (
@@ -65,13 +88,20 @@ TABLE: Final[Table[str | None]] = Table(
         ),
         *(
             Row(
-                "start_deleting", source, DELETING, Kind.DELETING,
-                _DELETE_WHY, undo_why=_DELETE_FINAL,
+                "start_deleting",
+                source,
+                DELETING,
+                Kind.DELETING,
+                _DELETE_WHY,
+                undo_why=_DELETE_FINAL,
             )
             for source in (IDLE, SCHEDULING, NETWORKING, BLOCK_DEVICE_MAPPING, SPAWNING)
         ),
         Row(
-            "finish_deleting", DELETING, IDLE, Kind.DELETING,
+            "finish_deleting",
+            DELETING,
+            IDLE,
+            Kind.DELETING,
             why="the delete has removed everything",
             undo_why=_DELETE_FINAL,
         ),
