@@ -81,7 +81,7 @@ class LibvirtDriver:
             secrets=secret_store(connection, settings.home / "secrets", user),
             volumes=Volumes(settings, self._host),
             vifs=Vifs(),
-            virt_types=VirtTypes(connection, settings),
+            virt_types=VirtTypes(connection, settings, directories.owner, self.to_xml),
             qemu_user=user,
         )
 

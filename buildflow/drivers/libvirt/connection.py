@@ -6,6 +6,7 @@ until it exits (closing the connection does not let go); one process can hold on
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -22,7 +23,7 @@ from buildflow.errors import BuildflowError, HostUnusable, HypervisorBusy
 _HELD: Final = "Failed to acquire pid file"
 _OTHER_ROOT: Final = "already open with path"
 _POLL_S: Final = 0.1
-# a daemon that says nothing for this long (interval, count) is dead: calls return instead of hanging
+# a daemon that is silent for so long (interval, count) is dead: calls return instead of hanging
 _KEEPALIVE_S: Final = 5
 _KEEPALIVE_COUNT: Final = 3
 
@@ -71,10 +72,8 @@ class Connection:
     def _forget(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            try:
+            with contextlib.suppress(libvirt.libvirtError):  # lost already: nothing to close
                 connection.close()
-            except libvirt.libvirtError:
-                pass  # it was lost: there is nothing left to close
 
     def _open(self) -> Any:
         if self.target.kind is Kind.EMBED:
