@@ -1,11 +1,15 @@
 """The laboratory as pytest fixtures; `tests/conftest.py` names this module as a plugin."""
 
+import os
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.lab.directories import CACHE
+from tests.lab.directories import CACHE, open_directory
 from tests.lab.guest import GuestImages, make
+from tests.lab.openstack import OpenStackLab
 
 
 @pytest.fixture(scope="session")
@@ -18,3 +22,29 @@ def guest_images() -> GuestImages:
 def capabilities() -> Path:
     """What libvirt found out about this host's QEMU, shared by all private libvirtds."""
     return CACHE / "libvirt-capabilities"
+
+
+@pytest.fixture(scope="session")
+def openstack_session() -> Iterator[OpenStackLab]:
+    """One OpenStack for the whole run; tests take `openstack_lab`, which undoes their faults.
+
+    BUILDFLOW_LAB_DIR names a lab that is up already (`make lab`) and is used instead: quicker when
+    one test is run again and again.
+    """
+    running = os.environ.get("BUILDFLOW_LAB_DIR")
+    if running:
+        yield OpenStackLab.attach(Path(running))
+        return
+    # A bridge name of its own: `make lab` may be up at the same time.
+    bridge = f"br-{secrets.token_hex(4)}"
+    with open_directory() as directory, OpenStackLab(directory, bridge=bridge) as lab:
+        yield lab
+
+
+@pytest.fixture
+def openstack_lab(openstack_session: OpenStackLab) -> Iterator[OpenStackLab]:
+    """The lab with all of it running, no fault armed and no quota, before and after each test."""
+    openstack_session.restore()
+    openstack_session.faults.forget()
+    yield openstack_session
+    openstack_session.restore()

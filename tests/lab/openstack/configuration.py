@@ -71,6 +71,7 @@ connection = sqlite:///{lab}/keystone/keystone.sqlite
 provider = fernet
 expiration = {token_seconds}
 caching = false
+cache_on_issue = false
 [fernet_tokens]
 key_repository = {lab}/keystone/fernet-keys/
 [fernet_receipts]

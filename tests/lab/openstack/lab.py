@@ -62,6 +62,7 @@ class OpenStackLab:
         self._token_seconds = token_seconds
         self._lasting = lasting
         self._bridge_name = bridge
+        self._limited: set[str] = set()
         self._plan()
 
     @classmethod
@@ -142,6 +143,19 @@ class OpenStackLab:
         server.wait_until(lambda: answers(self.ports.direct(service)))
         self._save()
 
+    def restore(self) -> None:
+        """Disarm faults, lift quotas, and start again what was stopped or killed."""
+        if not self.tgt.server.alive:
+            self.tgt.start()
+            self.stop_service("cinder")  # it exports its volumes again when it starts
+        for service, server in self._services.items():
+            if not server.alive:
+                self.start_service(service)
+        self.faults.clear()
+        if self._limited:
+            self.set_quota(**dict.fromkeys(self._limited, -1))
+            self._limited.clear()
+
     def connect(self, cloud: str = "lab") -> Any:
         """An openstacksdk connection as `lab` (tenant), `labadmin` or `labsvc` (service role)."""
         import openstack
@@ -162,6 +176,7 @@ class OpenStackLab:
         tenant = api.login(self.ports, "builder", "builderpw", "lab")
         path = f"/v2.0/quotas/{tenant.project}"
         api.call(self.ports, "neutron", "PUT", path, admin, {"quota": limits})
+        self._limited.update(limits)
 
     def upload_image(self, name: str, path: Path, disk_format: str = "qcow2") -> str:
         """Put a file into Glance and return the image's id."""
