@@ -11,11 +11,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import libvirt
 
-from buildflow.drivers.libvirt import embedded_root
+from buildflow.drivers.libvirt import embedded_root, orphans
 from buildflow.drivers.libvirt.error_table import translate
 from buildflow.drivers.libvirt.uri import Kind, Target
 from buildflow.errors import BuildflowError, HostUnusable, HypervisorBusy
@@ -33,12 +34,15 @@ Say = Callable[[str], None]
 class Connection:
     """A shared, thread-safe way to a hypervisor.
 
-    `wait_s` is how long to wait for another process to let go of an embedded root; `say` is told
-    once, in one line, that we wait and for whom.
+    `home` keeps what is found out about this host. `wait_s` is how long to wait for another process
+    to let go of an embedded root; `say` is told once, in one line, that we wait and for whom.
     """
 
-    def __init__(self, target: Target, *, wait_s: float = 0.0, say: Say | None = None) -> None:
+    def __init__(
+        self, target: Target, home: Path, *, wait_s: float = 0.0, say: Say | None = None
+    ) -> None:
         self.target = target
+        self._home = home
         self._wait_s = wait_s
         self._say: Say = say or (lambda _message: None)
         self._lock = threading.Lock()
@@ -91,6 +95,7 @@ class Connection:
     def _open_embedded(self) -> Any:
         assert self.target.root is not None
         uri = embedded_root.prepare(self.target.root)
+        orphans.adopt_if_needed(self._home)
         deadline = time.monotonic() + self._wait_s
         told = False
         while True:

@@ -22,5 +22,5 @@ def compute(settings: Settings, say: Callable[[str], None]) -> LibvirtDriver:
     from buildflow.drivers.libvirt.compute import LibvirtDriver
     from buildflow.drivers.libvirt.connection import Connection
 
-    connection = Connection(target, wait_s=settings.hypervisor_wait_s, say=say)
+    connection = Connection(target, settings.home, wait_s=settings.hypervisor_wait_s, say=say)
     return LibvirtDriver(settings, connection)
