@@ -241,18 +241,18 @@ def normalise_inputs(inputs: Row) -> Row:
     return normalise(**{name: inputs.get(name, defaults.get(name)) for name in names})
 
 
-def open_world_of(settings: Settings) -> World:
-    """The drivers that the settings name."""
+def open_world_of(settings: Settings, say: Callable[[str], None] = lambda _message: None) -> World:
+    """The drivers that the settings name. `say` is told, a line at a time, what to wait for."""
     from buildflow.drivers.registry import open_driver
 
-    compute = open_driver("compute", settings)
+    compute = open_driver("compute", settings, say)
     try:
         compute.check()
         return World(
             computes=dict.fromkeys(compute.hosts(), compute),
-            network=partial(open_driver, "network", settings),
-            volume=partial(open_driver, "volume", settings),
-            image=partial(open_driver, "image", settings),
+            network=partial(open_driver, "network", settings, say),
+            volume=partial(open_driver, "volume", settings, say),
+            image=partial(open_driver, "image", settings, say),
         )
     except BaseException:
         compute.close()
@@ -272,7 +272,8 @@ def open_engine(
     fields = {name for name in Settings.__dataclass_fields__ if name in options}
     changes = {name: options.pop(name) for name in fields}
     if home is not None:
-        changes["home"] = Path(home)
+        # QEMU is given paths below it, and a resumed build may run in another directory
+        changes["home"] = Path(home).expanduser().absolute()
     return VmEngine(replace(chosen, **changes), **options)
 
 

@@ -110,6 +110,7 @@ class Engine:
         self._runs: dict[str, Run] = {}
         self._futures: dict[str, Future[None]] = {}
         self._closing = threading.Event()
+        self._interrupted = False
         self._watcher: threading.Thread | None = None
 
     @property
@@ -249,7 +250,11 @@ class Engine:
         return accepted
 
     def interrupt(self) -> None:
-        """Stop everything that runs here; for SIGINT and SIGTERM. Returns at once."""
+        """Stop everything that runs here or begins from now on; for SIGINT and SIGTERM.
+
+        Returns at once.
+        """
+        self._interrupted = True
         for build_id, run in list(self._runs.items()):
             run.note_stop("interrupted")
             threading.Thread(
@@ -453,6 +458,8 @@ class Engine:
         run.steps = definition.steps
         with self._mutex:
             self._runs[row["id"]] = run
+            if self._interrupted:  # it came while this build was accepted but not yet a run
+                run.note_stop("interrupted")
             if self._watch_s is not None and self._watcher is None:
                 self._watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
                 self._watcher.start()
