@@ -1,8 +1,8 @@
 """What of OpenStack's failures ends a build and what sends it to another host, as data.
 
 Nova's rules (nova/compute/manager.py: _build_and_run_instance; _prep_block_device, which makes an
-abort of whatever happens to a volume). Only the classes that are OpenStack's own are here: what they
-derive from decides all else. The class says it all, so that the rule holds after a crash as well,
+abort of whatever happens to a volume). Only the classes that are OpenStack's own are here: what
+they derive from decides all else. The class says it all, so that the rule holds after a crash too,
 when a name is what is left of an error.
 """
 
@@ -15,7 +15,7 @@ from buildflow.drivers.openstack.error_table import (
     BindingFailed,
     NoAddressLeft,
     QuotaUsedUp,
-    VolumeFailed,
+    VolumeServiceError,
 )
 from buildflow.errors import DriverError
 
@@ -39,7 +39,7 @@ RULES: Final[tuple[Rule, ...]] = (
          "the subnet is as full for every host"),
     Rule(QuotaUsedUp, "abort", "OverQuota",
          "the quota is the project's, not the host's"),
-    Rule(VolumeFailed, "abort", "InvalidBDM",
+    Rule(VolumeServiceError, "abort", "InvalidBDM",
          "Cinder is the same for every host, and may hold a volume whose state is not known"),
 )  # fmt: skip
 

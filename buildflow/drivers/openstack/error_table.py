@@ -42,7 +42,7 @@ class QuotaUsedUp(Exhausted):
     """The project may have no more of it (OverQuota)."""
 
 
-class VolumeFailed(DriverError):
+class VolumeServiceError(DriverError):
     """Cinder failed at it, or its answer was lost."""
 
 
@@ -184,7 +184,7 @@ def translate(
     said = answer.text or answer.kind
     message = f"cannot {doing}: {said}" + (f" (HTTP {answer.status})" if answer.status else "")
     if becomes is DriverError and driver == "volume":
-        becomes = VolumeFailed
+        becomes = VolumeServiceError
     if issubclass(becomes, DriverError):
         return becomes(
             message, driver=driver, code=answer.status, outcome_unknown=row.outcome_unknown

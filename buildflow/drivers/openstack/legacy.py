@@ -172,13 +172,14 @@ class Legacy:
         )
 
     def attach(self, attachment_id: str, volume_id: str, instance: str, mountpoint: str) -> None:
-        """os-attach, which changes nothing when the row is there."""
-        self._act(
-            "attach",
-            volume_id,
-            lambda: self._api.attach(volume_id, instance, mountpoint),
-            idempotent=True,
-        )
+        """os-attach, unless the row is there: Cinder answers a second one with 500."""
+
+        def unless_there() -> None:
+            volume = self._get(volume_id)
+            if volume is None or volume.status != "in-use" or _row_of(volume, instance) is None:
+                self._api.attach(volume_id, instance, mountpoint)
+
+        self._act("attach", volume_id, unless_there, idempotent=True)
 
     def detach(self, attachment_id: str, volume_id: str, instance: str) -> None:
         """os-begin_detaching: not in use any more, and nobody else's before all is undone."""
