@@ -10,6 +10,7 @@ import pytest
 from tests.lab.directories import CACHE, open_directory
 from tests.lab.guest import GuestImages, make
 from tests.lab.openstack import OpenStackLab
+from tests.lab.services import Etcd, PostgreSQL, Redis, ServicePool, ZooKeeper
 
 
 @pytest.fixture(scope="session")
@@ -48,3 +49,40 @@ def openstack_lab(openstack_session: OpenStackLab) -> Iterator[OpenStackLab]:
     openstack_session.faults.forget()
     yield openstack_session
     openstack_session.restore()
+
+
+@pytest.fixture(scope="session")
+def services_session() -> Iterator[ServicePool]:
+    """The servers behind buildflow's optional parts, each started when it is first wanted."""
+    with open_directory() as directory, ServicePool(directory) as pool:
+        yield pool
+
+
+@pytest.fixture
+def postgresql(services_session: ServicePool) -> PostgreSQL:
+    """A running PostgreSQL; `new_database()` gives a test one of its own."""
+    return services_session.get(PostgreSQL)
+
+
+@pytest.fixture
+def postgresql_url(postgresql: PostgreSQL) -> str:
+    """SQLAlchemy's URL of an empty database."""
+    return postgresql.new_database()
+
+
+@pytest.fixture
+def redis(services_session: ServicePool) -> Redis:
+    """A running Redis, perhaps with what earlier tests left in it."""
+    return services_session.get(Redis)
+
+
+@pytest.fixture
+def etcd(services_session: ServicePool) -> Etcd:
+    """A running etcd, perhaps with what earlier tests left in it."""
+    return services_session.get(Etcd)
+
+
+@pytest.fixture
+def zookeeper(services_session: ServicePool) -> ZooKeeper:
+    """A running ZooKeeper, perhaps with what earlier tests left in it."""
+    return services_session.get(ZooKeeper)

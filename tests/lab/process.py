@@ -137,6 +137,8 @@ class Server:
             if time.monotonic() > deadline:
                 return False
             time.sleep(0.01)
+        if self._child is not None:
+            self._child.wait()  # it is dead: this only reaps it
         return True
 
 
