@@ -1,6 +1,6 @@
-"""`user` beside real networks: every hypervisor has user-mode NICs, whatever else it has.
+"""`user` and `bridge:NAME` beside real networks: every hypervisor has them, whatever else it has.
 
-The request names the network; afterwards the port's own type tells whose it is.
+The request names the network; afterwards the port's own network tells whose it is.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterable
 
 from buildflow.config import Settings
 from buildflow.drivers.protocols import Json, NetworkDriver, PortRequest, Thing
-from buildflow.drivers.user_network import LABEL, UserNetworkDriver, open_user_network
+from buildflow.drivers.user_network import UserNetworkDriver, open_user_network, serves
 
 
 class NetworkChoice:
-    """NetworkDriver that hands `user` to user-mode networking and all else to `other`."""
+    """NetworkDriver that hands `user` and bridges to `user` and all else to `other`."""
 
     def __init__(self, user: UserNetworkDriver, other: NetworkDriver) -> None:
         self.name = other.name
@@ -21,10 +21,10 @@ class NetworkChoice:
         self._other = other
 
     def _for_request(self, request: PortRequest) -> NetworkDriver:
-        return self._user if request.network == LABEL else self._other
+        return self._user if serves(request.network) else self._other
 
     def _for_port(self, port: Json) -> NetworkDriver:
-        return self._user if port.get("type") == "user" else self._other
+        return self._user if serves(port["network"]["id"]) else self._other
 
     def check(self) -> None:
         """See that the other one can be used."""

@@ -1,29 +1,35 @@
-"""User-mode networking: QEMU's own NAT. No bridge, no daemon, no privilege, no address to manage.
+"""Networks that need no service: QEMU's own NAT (`user`) and bridges of the host (`bridge:NAME`).
 
-Every guest sees the same private network: it has 10.0.2.15, its gateway and DNS are QEMU itself,
-and nobody reaches it from outside. A port is a small file that holds its MAC, so that what exists
-can be listed and compared as with any other network.
+On `user` every guest sees the same private network: it has 10.0.2.15, its gateway and DNS are QEMU
+itself, and nobody reaches it from outside; no privilege is needed. On a bridge the addresses are
+whatever answers there; libvirt makes the tap when the guest starts, and takes it away.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import json
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final
 
 from buildflow.config import Settings
 from buildflow.drivers.macs import check_mac, mac_from_key
+from buildflow.drivers.port_record import PortRecord, PortRecords
 from buildflow.drivers.protocols import Json, PortRequest, Thing
-from buildflow.errors import BadInput, DriverError, NotFound
+from buildflow.errors import BadInput, Conflict, NotFound
 
 LABEL: Final = "user"
+BRIDGE: Final = "bridge:"
 _CIDR: Final = ipaddress.ip_network("10.0.2.0/24")
 _GATEWAY: Final = "10.0.2.2"
 _DNS: Final = "10.0.2.3"
 _GUEST: Final = "10.0.2.15"
+_DEVICES: Final = Path("/sys/class/net")
+
+
+def serves(network: str | None) -> bool:
+    """Whether a network of this name is one of this driver's."""
+    return network is not None and (network == LABEL or network.startswith(BRIDGE))
 
 
 class UserNetworkDriver:
@@ -32,63 +38,56 @@ class UserNetworkDriver:
     name = LABEL
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self._records = PortRecords(directory)
 
     def check(self) -> None:
-        """QEMU brings all of it."""
+        """QEMU and the kernel bring all of it."""
 
     def inventory(self) -> Iterable[Thing]:
         """The ports that were made and not deleted."""
-        for path in sorted(self._directory.glob("*.json")):
-            port = _read(path)
-            if port is not None:
-                yield Thing("port", path.stem, key=path.stem, build=port.get("instance"))
+        for key, record in self._records.all():
+            detail = {"network": record.network, "mac": record.mac}
+            yield Thing("port", key, key=key, build=record.instance, detail=detail)
 
     def close(self) -> None:
         """Nothing is held."""
 
     def validate(self, request: PortRequest) -> None:
-        """Refuse another network than `user`, a given port and another address than QEMU's own."""
+        """Refuse an unknown network, a missing bridge, a given port, an address that cannot be
+        had, a MAC in use. Raises NotFound, BadInput, Conflict.
+        """
         if request.port_id is not None:
-            raise NotFound(f"port {request.port_id}: user-mode networking has no ports to give")
-        if request.network not in (None, LABEL):
+            raise NotFound(f"port {request.port_id}: there are no ports to give on this hypervisor")
+        network = request.network or ""
+        if network.startswith(BRIDGE):
+            self._validate_bridge(network.removeprefix(BRIDGE), request)
+        elif network != LABEL:
             raise NotFound(
-                f"no network {request.network!r}: this hypervisor has only `{LABEL}`;"
-                " for others connect to qemu:///system or to OpenStack"
+                f"no network {network!r}: this hypervisor has `{LABEL}` and, for a bridge of this"
+                f" host, `{BRIDGE}NAME`; for others connect to qemu:///system or to OpenStack"
             )
-        if request.fixed_ip not in (None, _GUEST):
-            raise BadInput(
-                f"user-mode networking gives every guest {_GUEST}, not {request.fixed_ip}"
-            )
+        elif request.fixed_ip not in (None, _GUEST):
+            raise BadInput(f"network {LABEL} gives every guest {_GUEST}, not {request.fixed_ip}")
         if request.mac is not None:
             check_mac(request.mac)
 
     def find_port(self, key: str, request: PortRequest) -> Json | None:
         """The entry of the port with this key, None when there is none."""
-        port = _read(self._path(key))
-        return None if port is None else _entry(key, port["mac"])
+        record = self._records.find(key)
+        return None if record is None else _entry(key, record)
 
     def create_port(self, key: str, instance: str, hostname: str, request: PortRequest) -> Json:
-        """The entry, of type `user`. Raises DriverError when the disk does not take it."""
-        found = self.find_port(key, request)
-        if found is not None:
-            return found
-        mac = request.mac or mac_from_key(key)
-        path = self._path(key)
-        part = path.with_suffix(f".part{os.getpid()}")
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            part.write_text(json.dumps({"mac": mac, "instance": instance}))
-            part.replace(path)
-        except OSError as error:
-            raise DriverError(
-                f"cannot note port {key}: {error.strerror}", driver="network", code=error.errno
-            ) from error
-        return _entry(key, mac)
+        """The entry, of type `user` or `bridge`. Raises DriverError."""
+        record = self._records.find(key)
+        if record is None:
+            mac = (request.mac or mac_from_key(key)).lower()
+            record = PortRecord(request.network or LABEL, mac, instance)
+            self._records.keep(key, record)
+        return _entry(key, record)
 
     def delete_port(self, key: str, port: Json) -> None:
         """Forget the port."""
-        self._path(key).unlink(missing_ok=True)
+        self._records.forget(key)
 
     def bind_port(self, key: str, port: Json, host: str) -> Json:
         """Bound wherever its guest runs."""
@@ -96,7 +95,7 @@ class UserNetworkDriver:
 
     def find_binding(self, key: str, port: Json, host: str) -> Json | None:
         """Bound wherever its guest runs, as long as it is there."""
-        return port if self._path(key).exists() else None
+        return port if self._records.find(port["id"]) is not None else None
 
     def unbind_port(self, key: str, port: Json, host: str) -> None:
         """Nothing was bound."""
@@ -105,35 +104,38 @@ class UserNetworkDriver:
         """True: there is no such notion."""
         return True
 
-    def _path(self, key: str) -> Path:
-        return self._directory / f"{key}.json"
+    def _validate_bridge(self, bridge: str, request: PortRequest) -> None:
+        if not bridge or "/" in bridge or not (_DEVICES / bridge / "bridge").is_dir():
+            raise NotFound(
+                f"no bridge {bridge!r} on this host; `ip link show type bridge` lists them"
+            )
+        if request.fixed_ip is not None:
+            raise BadInput(
+                f"nobody gives out addresses on bridge {bridge} for us: {request.fixed_ip} cannot"
+                " be promised"
+            )
+        taken = {record.mac for _, record in self._records.all() if record.network != LABEL}
+        if request.mac is not None and request.mac.lower() in taken:
+            raise Conflict(f"MAC {request.mac} is in use by another port on a bridge")
 
 
-def _read(path: Path) -> Json | None:
-    try:
-        port: Json = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
-        return None
-    return port
-
-
-def _entry(key: str, mac: str) -> Json:
+def _entry(key: str, record: PortRecord) -> Json:
+    bridge = record.network.removeprefix(BRIDGE) if record.network != LABEL else None
+    subnet = {
+        "cidr": str(_CIDR),
+        "gateway": _GATEWAY,
+        "dns": [_DNS],
+        "ips": [{"address": _GUEST, "type": "fixed"}],
+    }
     return {
         "id": key,
-        "address": mac,
-        "type": "user",
+        "address": record.mac,
+        "type": "user" if bridge is None else "bridge",
         "network": {
-            "id": LABEL,
-            "label": LABEL,
-            "bridge": None,
-            "subnets": [
-                {
-                    "cidr": str(_CIDR),
-                    "gateway": _GATEWAY,
-                    "dns": [_DNS],
-                    "ips": [{"address": _GUEST, "type": "fixed"}],
-                }
-            ],
+            "id": record.network,
+            "label": record.network,
+            "bridge": bridge,
+            "subnets": [subnet] if bridge is None else [],
         },
         "details": {},
         "devname": None,

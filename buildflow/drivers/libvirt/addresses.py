@@ -1,8 +1,9 @@
 """Which addresses a guest is seen to have.
 
 On a libvirt network a lease proves that the guest's own DHCP client has spoken, as long as it is
-not the lease of a former guest with the same MAC: ours are made from a fresh key, and a reservation
-is not a lease. User-mode networking has nobody to ask: QEMU tells no one what it has given out.
+not the lease of a former guest with the same MAC, which is told by its expiry: what stood there
+when the port was made does not count. A reservation is no lease. User-mode networking has nobody to
+ask: QEMU tells no one what it has given out.
 """
 
 from __future__ import annotations
@@ -38,5 +39,10 @@ def seen(connection: Connection, network_info: Sequence[Json]) -> list[str]:
                 if error.get_error_code() == libvirt.VIR_ERR_NO_NETWORK:
                     continue
                 raise
-            found += [lease["ipaddr"] for lease in leases]
+            before = vif["details"].get("leases_before", ())
+            found += [
+                lease["ipaddr"]
+                for lease in leases
+                if f"{lease['ipaddr']}@{lease['expirytime']}" not in before
+            ]
     return found

@@ -17,7 +17,14 @@ from typing import Final
 from buildflow.config import Settings
 from buildflow.drivers.files import overlay
 from buildflow.drivers.files.instance_directory import InstanceDirectories
-from buildflow.drivers.libvirt import addresses, capacity, interface_xml, inventory, short_path
+from buildflow.drivers.libvirt import (
+    addresses,
+    capacity,
+    interface_xml,
+    inventory,
+    network_ports,
+    short_path,
+)
 from buildflow.drivers.libvirt.connection import Connection
 from buildflow.drivers.libvirt.console import Consoles
 from buildflow.drivers.libvirt.domain_xml import HostShape, check_name, domain_xml
@@ -103,6 +110,9 @@ class LibvirtDriver:
         yield from inventory.files(parts.directories)
         yield from parts.secrets.inventory()
         yield from parts.vifs.inventory()
+        if parts.connection.target.has_networks:
+            with parts.connection.calling("list the network ports") as conn:
+                yield from network_ports.things(conn)
 
     def close(self) -> None:
         """Close the connection. Embedded: the root stays held until this process exits."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 import libvirt
 from lxml import etree
 
-from buildflow.drivers.libvirt import qemu_process
+from buildflow.drivers.libvirt import network_ports, qemu_process
 from buildflow.drivers.libvirt.connection import Connection
 from buildflow.drivers.libvirt.domain_xml import NAMESPACE, build_of
 from buildflow.drivers.libvirt.power import power_state
@@ -147,6 +147,9 @@ class Domains:
                         libvirt.VIR_ERR_OPERATION_INVALID,
                     ):
                         raise
+            if self._connection.target.has_networks:
+                for port in network_ports.of_domain(conn, uuid):
+                    port.delete()
         if self._connection.target.local:
             self._see_gone(uuid)
 

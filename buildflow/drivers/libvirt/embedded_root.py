@@ -23,6 +23,8 @@ _QEMU_CONF: Final = """\
 stdio_handler = "file"
 # Disks are given to QEMU's user when they are made; the images below them stay as they are.
 dynamic_ownership = 0
+# Control groups are named after a guest's number and name, which other hypervisors have too.
+cgroup_controllers = []
 """
 
 
