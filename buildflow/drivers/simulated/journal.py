@@ -1,0 +1,99 @@
+"""A world kept in a file: one line a change, appended under a lock, read by every process.
+
+It survives a SIGKILL of any writer at any instant: a change is one line, and a line is written
+whole or is the last and torn. Readers stop at the last complete line; the next writer cuts a torn
+one off. There is no fsync, for it is a process that gets killed here and not the machine.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any, Final
+
+from buildflow.errors import HostUnusable
+
+_CHUNK: Final = 1 << 20
+HEADER: Final = b'["buildflow simulated world",1]\n'
+
+
+class Journal:
+    """See the module. One per process: a lock is the file description's, which a fork shares."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: int | None = None
+        self._read_to = 0
+
+    def lock(self) -> None:
+        """Keep all other writers out."""
+        fcntl.flock(self._open(), fcntl.LOCK_EX)
+
+    def unlock(self) -> None:
+        """Let them in."""
+        if self._file is not None:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def news(self) -> list[Any]:
+        """The changes since the last call, ours among them. No lock is needed."""
+        file = self._open()
+        size = os.fstat(file).st_size
+        if size == self._read_to:
+            return []
+        if size < self._read_to:
+            raise HostUnusable(f"{self.path} was cut short while it was in use")
+        data = b""
+        while chunk := os.pread(file, _CHUNK, self._read_to + len(data)):
+            data += chunk
+        whole = data.rfind(b"\n") + 1
+        lines = data[:whole].split(b"\n")[:-1]
+        if lines and self._read_to == 0:
+            if lines[0] + b"\n" != HEADER:
+                raise HostUnusable(f"{self.path} is not a simulated world")
+            del lines[0]
+        self._read_to += whole
+        try:
+            return [json.loads(line) for line in lines]
+        except ValueError:
+            raise HostUnusable(f"{self.path} is damaged: it holds a line that is no JSON") from None
+
+    def append(self, change: list[Any]) -> None:
+        """Add a change; the caller holds the lock and has read the news."""
+        file = self._open()
+        if os.fstat(file).st_size > self._read_to:
+            os.ftruncate(file, self._read_to)  # the torn line of a writer that was killed
+        line = json.dumps(change, separators=(",", ":")).encode() + b"\n"
+        if self._read_to == 0:
+            line = HEADER + line
+        try:
+            written = 0
+            while written < len(line):
+                written += os.write(file, line[written:])
+        except OSError as error:
+            os.ftruncate(file, self._read_to)
+            raise HostUnusable(f"cannot write {self.path}: {error.strerror}") from error
+        self._read_to += len(line)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
+
+    def reopen(self) -> None:
+        """In a forked child: a description of our own, and everything read anew."""
+        self.close()
+        self._read_to = 0
+
+    def _open(self) -> int:
+        if self._file is None:
+            try:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._file = os.open(
+                    self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
+                )
+            except OSError as error:
+                raise HostUnusable(f"cannot open {self.path}: {error.strerror}") from error
+        return self._file
