@@ -1,4 +1,4 @@
-"""Named points of a run, and the plan that fails at one of them.
+"""Named points of a run, and the plan that fails at some of them.
 
 A point is written `STEP:WHERE`, such as `wait_for_boot:execute`. STEP is a step's name as a slug;
 a flow's name stands for the first step in it. WHERE is a moment of the step protocol:
@@ -15,8 +15,8 @@ A plan is armed by a flag or by an API call only: nothing here reads the environ
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from taskflow import flow as tf_flow
@@ -83,18 +83,18 @@ def parse_point(text: str, flow: Any) -> Point:
     return Point(atom.name, moment)
 
 
-@dataclass(slots=True)
 class FailAt:
-    """A plan of one failure: raises InjectedFault at `point`, the first time it is passed."""
+    """A plan: raises InjectedFault at each of `points`, the first time that it is passed."""
 
-    point: Point
-    fired: bool = field(default=False)
+    def __init__(self, points: Iterable[Point]) -> None:
+        self.waiting = list(points)
 
     def __call__(self, where: str, subject: str, run: Run) -> None:
         """See engine/run.py: Points."""
-        if not self.fired and where == self.point.where and subject == self.point.step:
-            self.fired = True
-            raise InjectedFault(str(self.point))
+        for point in self.waiting:
+            if where == point.where and subject == point.step:
+                self.waiting.remove(point)
+                raise InjectedFault(str(point))
 
 
 def _steps(flow: Any) -> Iterator[Any]:

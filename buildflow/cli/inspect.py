@@ -1,0 +1,231 @@
+"""`buildflow list`, `show` and `history`: the store alone, never a hypervisor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from buildflow.cli.invocation import invocation_of
+
+if TYPE_CHECKING:
+    from buildflow.engine.store import Row
+
+DEFAULT_LIMIT = 100
+# columns that a narrow terminal does without, the first one first; an id is never broken
+_LEAST_WANTED = ("HOST", "POWER", "CREATED", "TASK")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    app.command("list")(list_builds)
+    app.command("show")(show)
+    app.command("history")(history)
+
+
+def list_builds(
+    ctx: typer.Context,
+    limit: Annotated[int, typer.Option(metavar="N", help="How many at most.", min=1)] = (
+        DEFAULT_LIMIT
+    ),
+    everything: Annotated[
+        bool, typer.Option("--all", help="All of them, those that are gone included.")
+    ] = False,
+) -> int:
+    """List builds, the newest first."""
+    invocation = invocation_of(ctx)
+    with invocation.open_engine() as engine:
+        rows = engine.list(None if everything else limit)
+    if invocation.json:
+        invocation.document(rows)
+    else:
+        _table(rows, None if everything else limit)
+    return 0
+
+
+def show(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="ID", help="A build's id or name.")],
+) -> int:
+    """Show one build: its states, its steps and the effects that it made."""
+    invocation = invocation_of(ctx)
+    with invocation.open_engine() as engine:
+        shown = engine.show(name)
+    if invocation.json:
+        invocation.document(shown)
+    else:
+        _shown(shown)
+    return 0
+
+
+def history(
+    ctx: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="ID", help="A build's id or name.")],
+) -> int:
+    """Show the transitions of one build, in order."""
+    invocation = invocation_of(ctx)
+    with invocation.open_engine() as engine:
+        lines = engine.history(name)
+    if invocation.json:
+        invocation.document(lines)
+    else:
+        _transitions(lines)
+    return 0
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a pipe has no width: each row keeps its one line there
+        console.width = 400
+    return console
+
+
+def _grid(*columns: str) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _table(rows: list[Row], limit: int | None) -> None:
+    from buildflow.cli.progress.words import STATUS_STYLES, status_words
+
+    console = _console()
+    if not rows:
+        console.print("no builds yet: `buildflow build NAME --image FILE` makes one", style="dim")
+        return
+    cells = {
+        "ID": [row["id"] for row in rows],
+        "NAME": [str(row["name"] or "-") for row in rows],
+        "STATUS": [status_words(row["status"]) for row in rows],
+        "VM": [row["vm_state"] or "-" for row in rows],
+        "TASK": [row["task_state"] or "-" for row in rows],
+        "POWER": [_power(row["power_state"]) for row in rows],
+        "HOST": [row["host"] or "-" for row in rows],
+        "CREATED": [_moment(row["created_at"]) for row in rows],
+    }
+    for column in _LEAST_WANTED:
+        if sum(max(map(len, [name, *found])) + 2 for name, found in cells.items()) <= console.width:
+            break
+        del cells[column]
+    table = _grid(*cells)
+    for place, row in enumerate(rows):
+        styles = {"STATUS": STATUS_STYLES.get(row["status"], "")}
+        table.add_row(*(_text(cells[c][place], styles.get(c, "")) for c in cells))
+    console.print(table)
+    if limit is not None and len(rows) == limit:
+        console.print(f"the newest {limit}; `--all` lists every one", style="dim")
+
+
+def _shown(shown: Row) -> None:
+    from buildflow.cli.outcome import called, console_log, residue
+    from buildflow.cli.progress.words import STATUS_STYLES, status_words
+
+    console = _console()
+    facts = _grid("", "")
+    facts.show_header = False
+    for name, value in _facts(shown, console_log(shown)):
+        facts.add_row(_text(name, "dim"), _text(value))
+    console.print(
+        _text(called(shown), "bold"),
+        _text(status_words(shown["status"]), STATUS_STYLES.get(shown["status"], "")),
+    )
+    console.print(facts)
+    if shown["fault"] is not None:
+        where = f" in {shown['fault']['step']}" if shown["fault"].get("step") else ""
+        console.print(_text(f"\nfault{where}: {shown['fault']['message']}", "red"))
+    _print_steps(console, shown["steps"], "STEP")
+    if shown.get("delete_steps"):
+        _print_steps(console, shown["delete_steps"], "STEP OF THE DELETE")
+    if shown["effects"]:
+        effects = _grid("EFFECT", "STATE", "STEP", "OUTSIDE")
+        for effect in shown["effects"]:
+            effects.add_row(
+                effect["kind"], effect["state"], _text(effect["step"]),
+                _text(effect["external_id"]),
+            )  # fmt: skip
+        console.print()
+        console.print(effects)
+    for line in residue(shown):
+        console.print(line, soft_wrap=True)
+
+
+def _print_steps(console: Any, steps: list[Row], heading: str) -> None:
+    from buildflow.cli.progress.words import duration
+
+    table = _grid(heading, "STATE", "TOOK", "UNDONE IN")
+    for step in steps:
+        table.add_row(
+            _text(step["name"]),
+            _text(_step_words(step)),
+            duration(step["seconds"]),
+            duration(step["revert_seconds"]),
+        )
+    console.print()
+    console.print(table)
+
+
+def _step_words(step: Row) -> str:
+    words = step["state"].lower().replace("_", " ")
+    if step["error"] and step["state"] != "FAILURE":
+        return f"failed, {words}"
+    return str(words)
+
+
+def _facts(shown: Row, log: str | None) -> Iterator[tuple[str, str]]:
+    yield "id", shown["id"]
+    if shown["vm_state"] is not None:
+        yield "vm state", shown["vm_state"]
+        yield "task state", shown["task_state"] or "-"
+        yield "power state", _power(shown["power_state"])
+    yield "host", shown["host"] or "-"
+    yield "created", _moment(shown["created_at"])
+    yield "finished", _moment(shown["finished_at"]) if shown["finished_at"] else "-"
+    if shown["attempt"] > 1:
+        yield "attempt", str(shown["attempt"])
+    if shown["request_id"]:
+        yield "request id", shown["request_id"]
+    for vif in shown["network_info"] or ():
+        ips = [ip["address"] for net in vif["network"]["subnets"] for ip in net["ips"]]
+        yield "address", f"{', '.join(ips) or '-'} on {vif['network']['label']} ({vif['address']})"
+    for disk in (shown["block_device_info"] or {}).get("block_device_mapping", ()):
+        yield "volume", f"{disk['connection_info'].get('serial')} as {disk['mount_device']}"
+    if log is not None:
+        yield "console", log
+
+
+def _transitions(lines: list[Row]) -> None:
+    table = _grid("AT", "TRIGGER", "STEP", "VM", "TASK", "POWER")
+    for line in lines:
+        table.add_row(
+            _moment(line["at"], fine=True), _text(line["trigger"]), _text(line["step"]),
+            _text(line["vm_state"]), _text(line["task_state"]), _text(_power(line["power_state"])),
+        )  # fmt: skip
+    _console().print(table)
+
+
+def _power(value: int | None) -> str:
+    from buildflow.states import power
+
+    return "-" if value is None else power.NAMES.get(value, str(value))
+
+
+def _moment(stamp: str, *, fine: bool = False) -> str:
+    """A stamp in the reader's own time zone."""
+    from datetime import datetime
+
+    moment = datetime.fromisoformat(stamp).astimezone()
+    return moment.isoformat(sep=" ", timespec="milliseconds" if fine else "seconds")[
+        : 23 if fine else 19
+    ]
+
+
+def _text(value: object, style: str = "") -> Any:
+    from rich.text import Text
+
+    return Text("-" if value is None or value == "" else str(value), style)

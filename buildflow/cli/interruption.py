@@ -1,0 +1,65 @@
+"""SIGINT, SIGTERM and SIGHUP while a verb is at work.
+
+Before anything is made a signal simply ends the process. Once a build is accepted the first one turns
+it round, and further ones say only that it is being rolled back: nothing is ever left half done.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import Any, Final
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+ROLLING_BACK: Final = "interrupted: rolling back (this takes a moment; nothing is left behind)"
+STILL_AT_IT: Final = (
+    "still at it; if it has to be stopped all the same, `kill -9` it and let"
+    " `buildflow resume` finish"
+)
+GOING_ON: Final = "interrupted: a removal can't be taken back; it goes on to its end"
+
+
+class Interruption:
+    """Catches the signals while it is entered. `happened` tells whether there was one."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.happened = False
+        self._say = say
+        self._stop: Callable[[], None] | None = None
+        self._answer = ROLLING_BACK
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Interruption:
+        for number in SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, and shells' `&`
+                self._before[number] = signal.signal(number, self._caught)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    @contextmanager
+    def turning_round(self, stop: Callable[[], None], answer: str = ROLLING_BACK) -> Iterator[None]:
+        """From here on a signal calls `stop`, which must return at once, instead of ending us."""
+        self._stop, self._answer = stop, answer
+        try:
+            yield
+        finally:
+            self._stop = None
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """From here on a signal is only answered: what goes on is a removal."""
+        with self.turning_round(lambda: None, GOING_ON):
+            yield
+
+    def _caught(self, _number: int, _frame: FrameType | None) -> None:
+        again, self.happened = self.happened, True
+        if self._stop is None:
+            raise KeyboardInterrupt
+        self._stop()
+        self._say(STILL_AT_IT if again else self._answer)

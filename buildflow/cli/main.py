@@ -1,0 +1,98 @@
+"""`buildflow`: from arguments to an exit code, and from any error to one line.
+
+Nothing that a library warns of or logs reaches the terminal: what the user must know, we say.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Any, Final
+
+from buildflow.cli.options import first_word, hoist
+
+# sysexits.h: EX_SOFTWARE. A defect of ours says nothing of what was done: none of the other codes
+DEFECT: Final = 70
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Carry one command line out; returns its exit code."""
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    words = hoist(sys.argv[1:] if arguments is None else arguments)
+    json_wanted = "--json" in words
+    try:
+        code = _call(words)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # whoever read us has read enough; nothing more is to be written, at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (KeyboardInterrupt, EOFError):
+        return _tell(json_wanted, "Interrupted", "interrupted; nothing was done", 130)
+    except Exception as error:
+        return _report(error, json_wanted)
+    return code
+
+
+def _call(words: list[str]) -> int:
+    from buildflow.cli.application import make_application
+
+    completing = "_BUILDFLOW_COMPLETE" in os.environ
+    app = make_application(None if completing else first_word(words) or "")
+    result: Any = app(args=words, prog_name="buildflow", standalone_mode=False)
+    return result if isinstance(result, int) else 0
+
+
+def _report(error: Exception, json_wanted: bool) -> int:
+    from buildflow.errors import BuildflowError
+
+    if isinstance(error, BuildflowError):
+        return _tell(json_wanted, type(error).__name__, error.summary, error.exit_code)
+    import typer
+
+    if isinstance(error, typer.Abort):
+        return _tell(json_wanted, "Interrupted", "interrupted; nothing was done", 130)
+    # typer does not name the base of its usage errors; BadParameter is one of them
+    if isinstance(error, typer.BadParameter.__mro__[1]):
+        return _usage(error, json_wanted)
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return _tell(json_wanted, type(error).__name__, f"{where}{error.strerror or error}", 4)
+    return _tell(json_wanted, type(error).__name__, _defect(error), DEFECT)
+
+
+def _usage(error: Any, json_wanted: bool) -> int:
+    message = " ".join(str(error.format_message()).split())
+    if not message:  # `buildflow` alone: typer has printed the help
+        return 0
+    context = getattr(error, "ctx", None)
+    where = context.command_path if context is not None else "buildflow"
+    return _tell(json_wanted, "BadInput", f"{message} (see `{where} --help`)", 2)
+
+
+def _defect(error: Exception) -> str:
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = ""
+    if trace is not None:
+        code = trace.tb_frame.f_code
+        place = f" at {code.co_filename}:{trace.tb_lineno}"
+    text = " ".join(str(error).split())
+    return (
+        f"this is a defect in buildflow: {type(error).__name__}: {text}{place};"
+        " `buildflow list` shows what became of the build, `buildflow resume` finishes it"
+    )
+
+
+def _tell(json_wanted: bool, kind: str, message: str, code: int) -> int:
+    if json_wanted:
+        import json
+
+        error = {"error": {"type": kind, "message": message, "exit_code": code}}
+        print(json.dumps(error, indent=2, ensure_ascii=False), flush=True)
+    print(f"buildflow: {message}", file=sys.stderr, flush=True)
+    return code

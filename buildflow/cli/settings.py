@@ -1,0 +1,27 @@
+"""From what was typed to Settings; BadInput for what can never be right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from buildflow.config import VOLUME_API, VOLUME_ATTACH, Settings, default_home
+from buildflow.errors import BadInput
+
+_CHOICES: Final = {
+    "volume_api": VOLUME_API,
+    "volume_attach": VOLUME_ATTACH,
+    "virt_type": ("kvm", "qemu"),
+}
+
+
+def settings_from(home: Path | None, given: Mapping[str, Any]) -> Settings:
+    """Settings with what is not None in `given`; the home is made absolute, for QEMU is given it."""
+    where = home if home is not None else default_home()
+    fields = {name: value for name, value in given.items() if value is not None}
+    for name, choices in _CHOICES.items():
+        if name in fields and fields[name] not in choices:
+            option = "--" + name.replace("_", "-")
+            raise BadInput(f"{option} {fields[name]!r} is unknown: use {' or '.join(choices)}")
+    return Settings(home=where.expanduser().absolute(), **fields)
