@@ -16,6 +16,7 @@ from buildflow.cli.request import build_request
 
 if TYPE_CHECKING:
     from buildflow.api import VmEngine
+    from buildflow.cli.progress import Progress
     from buildflow.engine.store import Row
     from buildflow.flows.request import BuildRequest
 
@@ -184,8 +185,8 @@ def _build(
     engine: VmEngine,
     request: BuildRequest,
     request_id: str | None,
-    progress: Any,
-    interruption: Any,
+    progress: Progress,
+    interruption: Interruption,
 ) -> Row:
     from buildflow.flows.build import build_flow
 

@@ -1,7 +1,7 @@
 """SIGINT, SIGTERM and SIGHUP while a verb is at work.
 
-Before anything is made a signal simply ends the process. Once a build is accepted the first one turns
-it round, and further ones say only that it is being rolled back: nothing is ever left half done.
+Before anything is made a signal simply ends the process. Once a build is accepted the first one
+turns it round, and further ones are only answered: nothing is ever left half done.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The options of every verb. They may stand before the verb or after it.
 
-`hoist` moves them in front, where the one callback of the application reads them; so a verb's author
-need not repeat them, and typer's own parsing and messages serve for both places.
+`hoist` moves them in front, where the one callback of the application reads them. So a verb's
+author need not repeat them, and typer's own parsing and messages serve for both places.
 """
 
 from __future__ import annotations

@@ -95,7 +95,8 @@ def residue(shown: Mapping[str, Any]) -> Iterator[str]:
     """Exactly what is left, and the command that finishes the job."""
     for effect in shown["residue"]:
         what = effect["external_id"] or effect["key"]
-        yield f"  [bold magenta]left[/]     {_e(effect['kind'])} {_e(what)}: {_e(effect['reason'] or '')}"
+        reason = f": {effect['reason']}" if effect["reason"] else ""
+        yield f"  [bold magenta]left[/]     {_e(effect['kind'])} {_e(what + reason)}"
     if shown["residue"]:
         yield f"  finish   buildflow cleanup {_e(called(shown))}"
 

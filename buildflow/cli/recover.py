@@ -133,7 +133,7 @@ def cleanup(
             handles = [handle for row in rows for handle in engine.cleanup(row["id"])]
             shown, errors = work.wait(handles)
     if invocation.json:
-        invocation.document(shown if name is None else (shown or [None])[0])
+        invocation.document(shown[0] if name is not None else shown)
     for error in errors:
         tell_lines("stderr", [f"buildflow: {error}"])
     left = [build for build in shown if build["residue"]]
@@ -157,8 +157,8 @@ def gc(
 ) -> int:
     """Compare the world with the store, both ways, and remove our strays.
 
-    Strays exist and should not; lost things should exist and do not; foreign ones carry our tags but
-    belong to another store, and are never touched. Exit code 3 when a stray is left.
+    Strays exist and should not; lost things should exist and do not; foreign ones carry our tags
+    but belong to another store, and are never touched. Exit code 3 when a stray is left.
     """
     invocation = invocation_of(ctx)
     with working(invocation) as work, work.interruption.going_on():

@@ -17,7 +17,7 @@ _CHOICES: Final = {
 
 
 def settings_from(home: Path | None, given: Mapping[str, Any]) -> Settings:
-    """Settings with what is not None in `given`; the home is made absolute, for QEMU is given it."""
+    """Settings with what is not None in `given`; the home made absolute, for QEMU is given it."""
     where = home if home is not None else default_home()
     fields = {name: value for name, value in given.items() if value is not None}
     for name, choices in _CHOICES.items():

@@ -1,6 +1,6 @@
 """Every verb: the module that registers it, and its line in `--help`. Data only.
 
-A module that is not installed is left out, so that a verb appears when its part of the project does.
+A verb whose module is not there is left out.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ MOMENTS: Final = (
 _MOMENTS_WITHOUT_EFFECT: Final = ("execute", "recorded", "revert", "reverted", "wait")
 
 
-class InjectedFault(DriverError):
+class InjectedFault(DriverError):  # noqa: N818 - it is the thing, not a mistake
     """A failure that was asked for. `point` says where."""
 
     def __init__(self, point: str) -> None:
@@ -107,7 +107,7 @@ def _steps(flow: Any) -> Iterator[Any]:
 
 
 def _named(flow: Any) -> dict[str, Any]:
-    """Slugs of every step and, for a flow, its first step; the outer one has a slug that both have."""
+    """By slug: each step and, for a flow, its first step. Of two alike the outer one has it."""
     named: dict[str, Any] = {}
 
     def add(node: Any) -> None:

@@ -1,4 +1,4 @@
-"""The live tree of a terminal: the documented boxes always, their inside where something happens."""
+"""The live tree of a terminal: the documented boxes, and their inside where something happens."""
 
 from __future__ import annotations
 

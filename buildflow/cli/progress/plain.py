@@ -1,4 +1,4 @@
-"""Progress as plain lines, for a file or a pipe: one when a step has ended, and one when it is slow."""
+"""Progress as plain lines, for a file or a pipe: one for each step, and one for each slow one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a progress display shows: the flow's nesting, and how each step of it stands. No terminal."""
+"""What a progress display shows: the flow's nesting, and how each step stands. No terminal."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ class Line:
 
 
 class BuildTree:
-    """One build as it is shown. `apply` takes an event of the engine; not from two threads at once."""
+    """One build as it is shown. `apply` is not called from two threads at once."""
 
     def __init__(
         self, name: str, flow: Any = None, *, clock: Callable[[], float] = time.monotonic
