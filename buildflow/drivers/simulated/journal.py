@@ -36,17 +36,19 @@ class Journal:
         if self._file is not None:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
-    def news(self) -> list[Any]:
-        """The changes since the last call, ours among them. No lock is needed."""
+    def news(self, *, locked: bool) -> list[Any]:
+        """The changes since the last call, ours among them. `locked` says that we hold the lock."""
         file = self._open()
-        size = os.fstat(file).st_size
-        if size == self._read_to:
+        if os.fstat(file).st_size == self._read_to:
             return []
-        if size < self._read_to:
-            raise HostUnusable(f"{self.path} was cut short while it was in use")
-        data = b""
-        while chunk := os.pread(file, _CHUNK, self._read_to + len(data)):
-            data += chunk
+        if not locked:
+            # else a writer might cut a torn line off, and write another, while we read it
+            fcntl.flock(file, fcntl.LOCK_SH)
+        try:
+            data = self._tail(file)
+        finally:
+            if not locked:
+                fcntl.flock(file, fcntl.LOCK_UN)
         whole = data.rfind(b"\n") + 1
         lines = data[:whole].split(b"\n")[:-1]
         if lines and self._read_to == 0:
@@ -58,6 +60,15 @@ class Journal:
             return [json.loads(line) for line in lines]
         except ValueError:
             raise HostUnusable(f"{self.path} is damaged: it holds a line that is no JSON") from None
+
+    def _tail(self, file: int) -> bytes:
+        if os.fstat(file).st_size < self._read_to:
+            raise HostUnusable(f"{self.path} was cut short while it was in use")
+        parts, at = [], self._read_to
+        while part := os.pread(file, _CHUNK, at):
+            parts.append(part)
+            at += len(part)
+        return b"".join(parts)
 
     def append(self, change: list[Any]) -> None:
         """Add a change; the caller holds the lock and has read the news."""

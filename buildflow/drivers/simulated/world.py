@@ -163,7 +163,7 @@ class SimulatedWorld(Content, ByHand):
         try:
             if writing:
                 self._journal.lock()
-            for each in self._journal.news():
+            for each in self._journal.news(locked=writing):
                 self._apply(each)
         except BaseException:
             self.let_go(writing=writing)
