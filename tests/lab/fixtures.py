@@ -12,6 +12,19 @@ from tests.lab.guest import GuestImages, make
 from tests.lab.openstack import OpenStackLab
 from tests.lab.services import Etcd, PostgreSQL, Redis, ServicePool, ZooKeeper
 
+# The quick ones first: a plain mistake shows before any server is started.
+_ORDER = ("libvirt", "services", "openstack", "slow")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run unit tests first, then what needs libvirt, the services, OpenStack, and slow ones last."""
+
+    def rank(item: pytest.Item) -> int:
+        marks = {mark.name for mark in item.iter_markers()}
+        return max((_ORDER.index(mark) + 1 for mark in marks if mark in _ORDER), default=0)
+
+    items.sort(key=rank)  # stable: the order within a rank stays
+
 
 @pytest.fixture(scope="session")
 def guest_images() -> GuestImages:
