@@ -17,7 +17,7 @@ _ORDER = ("libvirt", "services", "openstack", "slow")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run unit tests first, then what needs libvirt, the services, OpenStack, and slow ones last."""
+    """Run unit tests first, then those that need servers, slow ones last."""
 
     def rank(item: pytest.Item) -> int:
         marks = {mark.name for mark in item.iter_markers()}
