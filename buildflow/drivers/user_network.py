@@ -58,7 +58,7 @@ class UserNetworkDriver:
         """
         if request.port_id is not None:
             raise NotFound(f"port {request.port_id}: there are no ports to give on this hypervisor")
-        network = request.network or ""
+        network = request.network or LABEL
         if network.startswith(BRIDGE):
             self._validate_bridge(network.removeprefix(BRIDGE), request)
         elif network != LABEL:
