@@ -10,7 +10,7 @@ import threading
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import Any, Self
 
 from taskflow import states as tf_states
 
@@ -32,7 +32,7 @@ from buildflow.engine.removal import removal_flow
 from buildflow.engine.run import Halt, Listener, Points, Run, StepEvent
 from buildflow.engine.runner import force_revert, make_engine
 from buildflow.engine.show import as_shown
-from buildflow.engine.store import TERMINAL, Row, Store
+from buildflow.engine.store import TERMINAL, Row, Rows, Store
 from buildflow.errors import BadInput, BuildflowError, StaleOwner
 
 ENDED = (*TERMINAL, "residue")
@@ -68,6 +68,9 @@ class Handle:
         """queued, running, rolling_back, complete, rolled_back or residue."""
         row = self.engine.store.build(self.id)
         return row["status"] if row is not None else "unknown"
+
+
+Handles = list[Handle]
 
 
 class Engine:
@@ -195,7 +198,7 @@ class Engine:
         return self.store.create(build, instance, detail)
 
     def start(self, row: Row, intention: Intention = Intention.RUN) -> Handle:
-        """Put a build on the pool; one that has ended, or is at work here, is only watched."""
+        """Put a build on the pool; one that has ended, or is at work anywhere, is only watched."""
         build_id = row["id"]
         with self._mutex:
             future = self._futures.get(build_id)
@@ -203,6 +206,8 @@ class Engine:
                 return Handle(self, build_id, future)
             if decide(row, intention) is Decision.NOTHING:
                 return Handle(self, build_id, None)
+            if row["status"] not in ENDED and row["owner"] != self._owner and self.owner_lives(row):
+                return self._await_other(build_id, intention)
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(
                     self.settings.max_concurrent_builds, thread_name_prefix="build"
@@ -218,7 +223,7 @@ class Engine:
             if self._futures.get(build_id) is future:
                 del self._futures[build_id]
 
-    def resume(self, names: Sequence[str] | None = None, *, revert: bool = False) -> list[Handle]:
+    def resume(self, names: Sequence[str] | None = None, *, revert: bool = False) -> Handles:
         """Go on with builds that a process left behind, or roll them back; all of them by default.
 
         A build whose owner lives is left alone, unless it is named: then StaleOwner is raised.
@@ -273,10 +278,10 @@ class Engine:
             with self._mutex:
                 return Handle(self, row["id"], self._futures.get(row["id"]))
         if self.owner_lives(row):
-            return self._await_other(row["id"])
+            return self._await_other(row["id"], Intention.DELETE)
         return self.start(row, Intention.DELETE)
 
-    def cleanup(self, name: str | None = None) -> list[Handle]:
+    def cleanup(self, name: str | None = None) -> Handles:
         """Go on with the undo of what is residue; of every such build by default."""
         rows = (
             [self.store.find(name)]
@@ -285,7 +290,7 @@ class Engine:
         )
         return [self.start(row, Intention.CLEANUP) for row in rows]
 
-    def list(self, limit: int | None = 100) -> list[Row]:
+    def list(self, limit: int | None = 100) -> Rows:
         """Builds, newest first: `id`, `name`, `status`, the three states, `host`, `created_at`."""
         keys = (
             "id", "name", "status", "vm_state", "task_state", "power_state", "host", "created_at",
@@ -297,7 +302,7 @@ class Engine:
         """One build with its steps, effects, fault and residue; see engine/show.py."""
         return as_shown(self.store, self.store.find(name))
 
-    def history(self, name: str) -> list[Row]:
+    def history(self, name: str) -> Rows:
         """Its transitions, in order."""
         row = self.store.find(name)
         return [
@@ -305,7 +310,7 @@ class Engine:
             for line in self.store.history(row["id"])
         ]
 
-    def wait(self, names: Iterable[str]) -> list[Row]:
+    def wait(self, names: Iterable[str]) -> Rows:
         """Wait for builds that run here, and show them."""
         return [Handle(self, n, self._futures.get(n)).wait() for n in names]
 
@@ -329,7 +334,7 @@ class Engine:
         if self._own_store:
             self.store.close()
 
-    def __enter__(self) -> Engine:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
@@ -354,8 +359,8 @@ class Engine:
             return row["id"] in self._runs or row["id"] in self._futures
         return ownership.lives(self.store.owner(row["owner"]), self.clock.now())
 
-    def _await_other(self, build_id: str) -> Handle:
-        """A handle on a build that another process is rolling back; taken over should it die."""
+    def _await_other(self, build_id: str, intention: Intention) -> Handle:
+        """A handle on a build that another process is at work on; taken over should it die."""
 
         def follow() -> None:
             while True:
@@ -363,10 +368,12 @@ class Engine:
                 if row is None or row["status"] in ENDED:
                     break
                 if not self.owner_lives(row):
-                    self.carry_out(build_id, Intention.DELETE)
+                    self.carry_out(build_id, intention)
                     return
                 self.clock.sleep(0.1)
             row = self.store.find(build_id)
+            if intention is not Intention.DELETE:
+                return
             if row["status"] != "residue" and row["vm_state"] not in (None, "deleted"):
                 self.carry_out(build_id, Intention.DELETE)
 

@@ -184,6 +184,10 @@ class Run:
             message = None
             if state == tf_states.FAILURE and self.fault is not None:
                 message = self.fault["message"]
+            if state == tf_states.REVERTED:
+                left = [e for e in self._effects_of(step) if e["state"] == RESIDUE]
+                if left:  # to TaskFlow it is reverted: an undo never raises
+                    state, message = tf_states.REVERT_FAILURE, left[0]["reason"]
             self.listener(StepEvent(self.id, step, label, state, at, self.status, message))
 
     def move(self, triggers: Sequence[str], step: str | None) -> None:
@@ -655,8 +659,10 @@ class Run:
                     reason=f"this version's flow has no step {effect['step']!r} to undo it",
                 )
                 continue
+            self._tell(step.name, tf_states.REVERTING, stamp(self.clock.now()))
             self.undo(step, effect)
             self.commit()
+            self._tell(step.name, tf_states.REVERTED, stamp(self.clock.now()))
 
     def complete(self, step: str, triggers: Sequence[str]) -> None:
         """The last commit of a build that succeeded, still inside the undo scope.

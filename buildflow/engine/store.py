@@ -24,6 +24,7 @@ from buildflow.engine.statements import Statements
 from buildflow.errors import BadInput, Conflict, NotFound, StateConflict, StoreError
 
 Row = dict[str, Any]
+Rows = list[Row]  # in a class that has a method of that name, `list` is that
 
 TERMINAL = ("complete", "rolled_back")
 STATUSES = ("queued", "running", "rolling_back", "complete", "rolled_back", "residue")
@@ -147,7 +148,7 @@ class Store:
         self.journal.close()
         self.engine.dispose()
 
-    def _read(self, statement: Any) -> list[Row]:
+    def _read(self, statement: Any) -> Rows:
         try:
             with self.engine.connect() as connection:
                 return [_decode(row) for row in connection.execute(statement).mappings()]
@@ -200,7 +201,7 @@ class Store:
         rows = self._read(_BUILD.where(builds.c.request_id == request_id))
         return rows[0] if rows else None
 
-    def list(self, limit: int | None = 100, statuses: Sequence[str] | None = None) -> list[Row]:
+    def list(self, limit: int | None = 100, statuses: Sequence[str] | None = None) -> Rows:
         """Builds, newest first, at most `limit` of them."""
         statement = _LIST.order_by(builds.c.created_at.desc())
         if statuses is not None:
@@ -209,31 +210,31 @@ class Store:
             statement = statement.limit(limit)
         return self._read(statement)
 
-    def unfinished(self) -> list[Row]:
+    def unfinished(self) -> Rows:
         """Builds that are neither complete nor rolled back, oldest first."""
         return self._read(
             _BUILD.where(builds.c.status.not_in(TERMINAL)).order_by(builds.c.created_at)
         )
 
-    def effects(self, build_id: str) -> list[Row]:
+    def effects(self, build_id: str) -> Rows:
         """The ledger of one build, in the order in which its effects were begun."""
         return self._read(
             select(effects).where(effects.c.build == build_id).order_by(effects.c.ordinal)
         )
 
-    def all_effects(self, states: Sequence[str]) -> list[Row]:
+    def all_effects(self, states: Sequence[str]) -> Rows:
         """Effects of every build that are in one of `states`."""
         return self._read(select(effects).where(effects.c.state.in_(states)))
 
-    def history(self, build_id: str) -> list[Row]:
+    def history(self, build_id: str) -> Rows:
         """Transitions of one build, in order."""
         return self._read(select(history).where(history.c.build == build_id).order_by(history.c.id))
 
-    def flows(self, build_id: str) -> list[Row]:
+    def flows(self, build_id: str) -> Rows:
         """TaskFlow's flow details of one build."""
         return self._read(select(flow_details).where(flow_details.c.build == build_id))
 
-    def atoms(self, flow_uuid: str) -> list[Row]:
+    def atoms(self, flow_uuid: str) -> Rows:
         """TaskFlow's atom details of one flow; those that never ran have none."""
         return self._read(select(atoms).where(atoms.c.flow == flow_uuid))
 
