@@ -87,8 +87,8 @@ class Attachments:
         self, attachment_id: str, volume_id: str, connector: Json, mountpoint: str
     ) -> Json:
         """The backend exports the volume to the connector's host."""
-        options = self.world.options
         with self.world.change("export_volume", id=attachment_id) as change:
+            options = self.world.options
             volume, row = need_row(change, volume_id, attachment_id)
             change.key = row["key"]
             if "error" in status_of(volume, change.now):
@@ -139,8 +139,8 @@ class Attachments:
         self._delete("detach_volume", attachment_id, volume_id)
 
     def _delete(self, name: str, attachment_id: str, volume_id: str) -> None:
-        options = self.world.options
         with self.world.change(name, id=attachment_id) as change:
+            options = self.world.options
             volume = change.state.tables["volumes"].get(volume_id)
             row = row_of(volume, attachment_id)
             if volume is None or row is None:

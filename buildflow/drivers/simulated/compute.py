@@ -89,7 +89,8 @@ class SimulatedCompute:
 
     def virt_type(self, wanted: str | None) -> str:
         """`kvm` only where the world says that a boot probe has passed."""
-        kvm = self.world.options.kvm
+        with self.world.look():
+            kvm = self.world.options.kvm
         if wanted == "kvm" and not kvm:
             raise BadInput(f"host {self.host} has no working KVM: use qemu")
         if wanted not in (None, "kvm", "qemu"):
@@ -222,6 +223,8 @@ class SimulatedCompute:
         password = secret()["data"].get("auth_password") if as_device else None
         if self._volume_attach != "qemu":
             with self.world.change("connect_volume", id=volume_id) as change:
+                if "auth_password" in data:
+                    change.violate(f"the kept connection_info of volume {volume_id} has a password")
                 if self._at(volume_id) not in change.state.tables["connections"]:
                     self._need_export(change, volume_id, password)
                     change.put(

@@ -21,6 +21,18 @@ ATTACHMENT_KINDS = {
 
 def snapshot(state: State, now: float) -> Json:
     """See SimulatedWorld.snapshot."""
+    # to JSON and back: sorted, and nothing that a reader changes is the world's own
+    found: Json = json.loads(json.dumps(_whole(state, now), sort_keys=True))
+    return found
+
+
+def digest(state: State, now: float) -> str:
+    """See SimulatedWorld.digest."""
+    text = json.dumps(_whole(state, now), sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _whole(state: State, now: float) -> Json:
     tables = state.tables
     hosts: dict[str, Json] = {}
 
@@ -66,16 +78,7 @@ def snapshot(state: State, now: float) -> Json:
         }
         for record_id, volume in tables["volumes"].items()
     }
-    found: Json = json.loads(
-        json.dumps({"hosts": hosts, "ports": ports, "volumes": volumes}, sort_keys=True)
-    )
-    return found
-
-
-def digest(state: State, now: float) -> str:
-    """See SimulatedWorld.digest."""
-    text = json.dumps(snapshot(state, now), sort_keys=True, separators=(",", ":"))
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return {"hosts": hosts, "ports": ports, "volumes": volumes}
 
 
 def on_host(state: State, host: str, now: float) -> Iterator[Thing]:

@@ -88,8 +88,8 @@ class Legacy:
         self, attachment_id: str, volume_id: str, connector: Json, mountpoint: str
     ) -> Json:
         """os-initialize_connection."""
-        options = self.world.options
         with self.world.change("export_volume", id=attachment_id) as change:
+            options = self.world.options
             volume = need_volume(change, volume_id)
             row = row_of(volume, attachment_id)
             if row is None:

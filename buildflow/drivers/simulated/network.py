@@ -15,11 +15,13 @@ from buildflow.drivers.simulated.content import DEFAULT_NETWORK, network_named
 from buildflow.drivers.simulated.launch import live_users
 from buildflow.drivers.simulated.names import derive
 from buildflow.drivers.simulated.state import State
-from buildflow.errors import BadInput, Conflict, Exhausted, NotFound, Refused
+from buildflow.errors import BadInput, Conflict, Exhausted, HostUnusable, NotFound, Refused
 
 if TYPE_CHECKING:
     from buildflow.drivers.simulated.world import SimulatedWorld
 
+_UNBOUND: Final[Json] = {"host": None, "bound_at": None, "binding_key": None}
+_UNCLAIMED: Final[Json] = {"key": None, "instance": None, "hostname": "", **_UNBOUND}
 _USER_ADDRESS: Final = 15  # of QEMU's own network, the same for every guest
 
 
@@ -32,9 +34,9 @@ class SimulatedNetwork:
         self.world = world
 
     def check(self) -> None:
-        """See that the world can be read. Raises HostUnusable."""
+        """See that ports could be bound. Raises HostUnusable."""
         with self.world.look():
-            return
+            self._check_rights()
 
     def inventory(self) -> Iterable[Thing]:
         """The ports that carry a key of ours."""
@@ -46,10 +48,13 @@ class SimulatedNetwork:
         """The world stays."""
 
     def validate(self, request: PortRequest) -> None:
-        """Refuse what cannot be had: NotFound, BadInput, Conflict."""
+        """Refuse what cannot be had: NotFound, BadInput, Conflict; HostUnusable when we may not
+        bind ports.
+        """
         self.world.delay()
         with self.world.look() as state:
             self._check(state, request, None)
+            self._check_rights()
 
     # --- ports ----------------------------------------------------------------------------------
 
@@ -89,18 +94,15 @@ class SimulatedNetwork:
             if found is None or found["key"] != key:
                 return
             self._need_quiet(change, port["id"], "deleted")
-            gone = (
-                {**found, "key": None, "instance": None, "hostname": ""} if found["own"] else None
-            )
-            change.put("ports", port["id"], gone)
+            change.put("ports", port["id"], {**found, **_UNCLAIMED} if found["own"] else None)
 
     # --- bindings -------------------------------------------------------------------------------
 
     def bind_port(self, key: str, port: Json, host: str) -> Json:
         """Bind it to `host`. Raises NotFound, and Refused on 403 or binding_failed."""
         self.world.delay()
-        options = self.world.options
         with self.world.change("bind_port", key, port["id"]) as change:
+            options = self.world.options
             found = change.state.tables["ports"].get(port["id"])
             if found is None:
                 raise NotFound(f"no port {port['id']}")
@@ -138,21 +140,30 @@ class SimulatedNetwork:
             if found is None or found["host"] != host:
                 return
             self._need_quiet(change, port["id"], "unbound")
-            change.put(
-                "ports", port["id"], {**found, "host": None, "bound_at": None, "binding_key": None}
-            )
+            change.put("ports", port["id"], {**found, **_UNBOUND})
 
     def port_active(self, port: Json) -> bool:
-        """Whether it is bound, and has been for as long as the world's options say."""
+        """Whether it is bound, and has been for as long as the world's options say. Raises NotFound
+        when it is gone.
+        """
         self.world.delay()
         with self.world.look() as state:
             found = state.tables["ports"].get(port["id"])
             seconds = self.world.options.port_seconds
-            if found is None or found["host"] is None or seconds is None:
+            if found is None:
+                raise NotFound(f"port {port['id']} is not there any more")
+            if found["host"] is None or seconds is None:
                 return False
             return bool(self.world.now() >= found["bound_at"] + seconds)
 
     # --- inside ---------------------------------------------------------------------------------
+
+    def _check_rights(self) -> None:
+        if not self.world.options.network_admin:
+            raise HostUnusable(
+                "these credentials may not bind a port to a host (Neutron wants the role admin or"
+                " service)"
+            )
 
     def _check(self, state: State, request: PortRequest, instance: str | None) -> None:
         if request.port_id is not None:
@@ -161,6 +172,10 @@ class SimulatedNetwork:
                 raise NotFound(f"no port {request.port_id}")
             if own["instance"] not in (None, instance):
                 raise Conflict(f"port {request.port_id} is in use by {own['instance']}")
+            if request.mac not in (None, own["mac"]):
+                raise BadInput(f"port {own['id']} has the MAC {own['mac']}, not {request.mac}")
+            if request.fixed_ip not in (None, own["ip"]):
+                raise BadInput(f"port {own['id']} has not the address {request.fixed_ip}")
             return
         network = network_named(state.tables["networks"], request.network)
         if network is None:

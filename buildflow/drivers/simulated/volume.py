@@ -82,9 +82,9 @@ class SimulatedVolume:
     def create_volume(self, key: str, instance: str, spec: Json) -> Json:
         """Ask for a volume: it is `creating` for as long as the world's options say."""
         self.world.delay()
-        options = self.world.options
         volume_id = derive("volume", key)
         with self.world.change("create_volume", key, volume_id) as change:
+            options = self.world.options
             tables = change.state.tables
             found = tables["volumes"].get(volume_id)
             if found is not None:
