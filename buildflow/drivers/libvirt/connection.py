@@ -1,7 +1,9 @@
 """One libvirt connection, opened when first needed, opened again when it was lost.
 
 Facts about embedded mode that shape this file: one process may hold a root at a time, and holds it
-until it exits (closing the connection does not let go); one process can hold one root only, ever.
+until it exits (closing the connection does not let go); one process can hold one root only, ever;
+and each opening registers the driver once more, until libvirt has no room for it. So this process
+opens its root once, everyone shares that connection, and nobody closes it.
 """
 
 from __future__ import annotations
@@ -29,6 +31,9 @@ _KEEPALIVE_S: Final = 5
 _KEEPALIVE_COUNT: Final = 3
 
 Say = Callable[[str], None]
+
+_embedded_lock = threading.Lock()
+_embedded: dict[Path, Any] = {}
 
 
 class Connection:
@@ -69,19 +74,23 @@ class Connection:
             raise translate(error, action, driver) from error
 
     def close(self) -> None:
-        """Close the connection. An embedded root stays held until this process exits."""
+        """Close the connection. An embedded root stays open, and held, until this process exits."""
         with self._lock:
             self._forget()
 
     def _forget(self) -> None:
         connection, self._connection = self._connection, None
-        if connection is not None:
+        if connection is not None and self.target.kind is not Kind.EMBED:
             with contextlib.suppress(libvirt.libvirtError):  # lost already: nothing to close
                 connection.close()
 
     def _open(self) -> Any:
         if self.target.kind is Kind.EMBED:
-            return self._open_embedded()
+            assert self.target.root is not None
+            with _embedded_lock:
+                if self.target.root not in _embedded:
+                    _embedded[self.target.root] = self._open_embedded(self.target.root)
+                return _embedded[self.target.root]
         try:
             connection = libvirt.open(self.target.uri)
         except libvirt.libvirtError as error:
@@ -92,9 +101,8 @@ class Connection:
             connection.setKeepAlive(_KEEPALIVE_S, _KEEPALIVE_COUNT)
         return connection
 
-    def _open_embedded(self) -> Any:
-        assert self.target.root is not None
-        uri = embedded_root.prepare(self.target.root)
+    def _open_embedded(self, root: Path) -> Any:
+        uri = embedded_root.prepare(root)
         orphans.adopt_if_needed(self._home)
         deadline = time.monotonic() + self._wait_s
         told = False
@@ -105,14 +113,14 @@ class Connection:
                 text = error.get_error_message() or ""
                 if _HELD not in text:
                     raise self._unusable(error, text) from error
-                holder = embedded_root.holder(self.target.root)
+                holder = embedded_root.holder(root)
                 if time.monotonic() >= deadline:
                     raise HypervisorBusy(
-                        f"the embedded hypervisor at {self.target.root} is in use by {holder};"
+                        f"the embedded hypervisor at {root} is in use by {holder};"
                         " try again when it has ended, or give this build a --home of its own"
                     ) from error
                 if not told:
-                    self._say(f"waiting for {holder} to let go of {self.target.root}")
+                    self._say(f"waiting for {holder} to let go of {root}")
                     told = True
             time.sleep(_POLL_S)
 

@@ -19,6 +19,8 @@ from buildflow.states import power
 
 _GONE_WAIT_S: Final = 10.0
 _GONE_POLL_S: Final = 0.02
+# what QEMU's driver says to a second start, and what the mock driver says
+_STARTED_ALREADY: Final = (libvirt.VIR_ERR_OPERATION_INVALID, libvirt.VIR_ERR_INTERNAL_ERROR)
 _UNDEFINE_FLAGS: Final = (
     libvirt.VIR_DOMAIN_UNDEFINE_MANAGED_SAVE
     | libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
@@ -124,10 +126,7 @@ class Domains:
             try:
                 dom.create()
             except libvirt.libvirtError as error:
-                if (
-                    error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID
-                    or not dom.isActive()
-                ):
+                if error.get_error_code() not in _STARTED_ALREADY or not dom.isActive():
                     raise
             return self._describe(dom)
 
