@@ -34,7 +34,7 @@ from buildflow.drivers.libvirt.secrets import Secrets, secret_store
 from buildflow.drivers.libvirt.uri import Kind
 from buildflow.drivers.libvirt.vifs import Vifs
 from buildflow.drivers.libvirt.virt_type import VirtTypes
-from buildflow.drivers.libvirt.volumes import Volumes
+from buildflow.drivers.libvirt.volumes import Volumes, initiator_of
 from buildflow.drivers.protocols import (
     Domain,
     GuestSpec,
@@ -86,7 +86,7 @@ class LibvirtDriver:
             domains=domains,
             consoles=Consoles(connection),
             secrets=secret_store(connection, settings.home / "secrets", user),
-            volumes=Volumes(settings, self._host),
+            volumes=Volumes(settings, self._host, directories.owner, user),
             vifs=Vifs(),
             virt_types=VirtTypes(connection, settings, directories.owner, self.to_xml),
             qemu_user=user,
@@ -279,6 +279,7 @@ class LibvirtDriver:
             secret_files=self._parts.secrets.files,
             agent_socket=agent,
             console_log=self._parts.connection.target.local,
+            initiator=initiator_of(self._host),
         )
 
     def _refuse_closed(self, path: Path) -> None:

@@ -9,8 +9,8 @@ opens its root once, everyone shares that connection, and nobody closes it.
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,12 +20,11 @@ import libvirt
 
 from buildflow.drivers.libvirt import embedded_root, orphans
 from buildflow.drivers.libvirt.error_table import translate
+from buildflow.drivers.libvirt.turn import take_turn
 from buildflow.drivers.libvirt.uri import Kind, Target
-from buildflow.errors import BuildflowError, HostUnusable, HypervisorBusy
+from buildflow.errors import BuildflowError, HostUnusable
 
-_HELD: Final = "Failed to acquire pid file"
 _OTHER_ROOT: Final = "already open with path"
-_POLL_S: Final = 0.1
 # a daemon that is silent for so long (interval, count) is dead: calls return instead of hanging
 _KEEPALIVE_S: Final = 5
 _KEEPALIVE_COUNT: Final = 3
@@ -104,25 +103,12 @@ class Connection:
     def _open_embedded(self, root: Path) -> Any:
         uri = embedded_root.prepare(root)
         orphans.adopt_if_needed(self._home)
-        deadline = time.monotonic() + self._wait_s
-        told = False
-        while True:
-            try:
-                return libvirt.open(uri)
-            except libvirt.libvirtError as error:
-                text = error.get_error_message() or ""
-                if _HELD not in text:
-                    raise self._unusable(error, text) from error
-                holder = embedded_root.holder(root)
-                if time.monotonic() >= deadline:
-                    raise HypervisorBusy(
-                        f"the embedded hypervisor at {root} is in use by {holder};"
-                        " try again when it has ended, or give this build a --home of its own"
-                    ) from error
-                if not told:
-                    self._say(f"waiting for {holder} to let go of {root}")
-                    told = True
-            time.sleep(_POLL_S)
+        turn = take_turn(root, self._wait_s, self._say)
+        try:
+            return libvirt.open(uri)
+        except libvirt.libvirtError as error:
+            os.close(turn)
+            raise self._unusable(error, error.get_error_message() or "") from error
 
     def _unusable(self, error: Any, text: str) -> BuildflowError:
         if _OTHER_ROOT in text:

@@ -27,9 +27,10 @@ class Disks:
     qemu_arguments: tuple[str, ...] = ()
 
 
-def plan(spec: GuestSpec, secret_files: str | None) -> Disks:
-    """All disks of `spec` in boot order. `secret_files` is where QEMU finds secrets in embedded
-    mode, None where libvirt has them. Raises Refused for a volume that cannot be used here.
+def plan(spec: GuestSpec, secret_files: str | None, initiator: str | None = None) -> Disks:
+    """All disks of `spec`. `secret_files` is where QEMU finds secrets in embedded mode, None where
+    libvirt has them; `initiator` the iSCSI name that QEMU logs in with. Raises Refused for a volume
+    that cannot be used here.
     """
     elements: list[etree._Element] = []
     arguments: list[str] = []
@@ -38,9 +39,10 @@ def plan(spec: GuestSpec, secret_files: str | None) -> Disks:
     for number, mapping in enumerate(spec.block_device_info["block_device_mapping"]):
         secret = spec.secrets.get(volume_id(mapping["connection_info"]))
         if secret is not None and secret_files is not None:
-            arguments += embedded_iscsi.arguments(mapping, f"{secret_files}/{secret}", number)
+            file = f"{secret_files}/{secret}"
+            arguments += embedded_iscsi.arguments(mapping, file, number, initiator)
         else:
-            elements.append(_volume(mapping, secret))
+            elements.append(_volume(mapping, secret, initiator))
     return Disks(tuple(elements), tuple(arguments))
 
 
@@ -69,7 +71,7 @@ def _root_disk(spec: GuestSpec) -> etree._Element:
     return disk
 
 
-def _volume(mapping: Json, secret: str | None) -> etree._Element:
+def _volume(mapping: Json, secret: str | None, initiator: str | None) -> etree._Element:
     info = mapping["connection_info"]
     data: Json = info["data"]
     disk = etree.Element("disk", attrib={"device": mapping.get("device_type") or "disk"})
@@ -88,6 +90,8 @@ def _volume(mapping: Json, secret: str | None) -> etree._Element:
         add(disk, "driver", name="qemu", type="raw", cache="none", discard=_discard(data))
         source = add(disk, "source", protocol=protocol)
         writer(disk, source, data, secret)
+        if protocol == "iscsi" and initiator is not None:
+            add(add(source, "initiator"), "iqn", name=initiator)
     add(
         disk,
         "target",

@@ -31,13 +31,15 @@ class HostShape:
 
     `arch` is the guests' architecture; `secret_files` a directory of secrets that QEMU reads itself
     (embedded mode), None where libvirt hands them over; `agent_socket` the path of the guest
-    agent's socket, None where libvirt chooses one.
+    agent's socket, None where libvirt chooses one; `console_log` whether the console is logged to a
+    file in the guest's directory; `initiator` the iSCSI name under which QEMU logs in.
     """
 
     arch: str = "x86_64"
     secret_files: str | None = None
     agent_socket: str | None = None
     console_log: bool = True
+    initiator: str | None = None
 
 
 _MACHINES: Final = {
@@ -61,7 +63,7 @@ def check_name(name: str) -> None:
 def domain_xml(spec: GuestSpec, shape: HostShape) -> str:
     """The domain's XML. Raises BadInput for a bad name, Refused for a disk or NIC we cannot do."""
     check_name(spec.name)
-    disks = disk_xml.plan(spec, shape.secret_files)
+    disks = disk_xml.plan(spec, shape.secret_files, shape.initiator)
     nsmap = {"qemu": QEMU_NAMESPACE} if disks.qemu_arguments else None
     domain = etree.Element("domain", nsmap=nsmap, attrib={"type": spec.virt_type})
     add(domain, "uuid", spec.uuid)

@@ -18,8 +18,11 @@ _FIRST_SLOT: Final = 0x10
 _LAST_SLOT: Final = 0x1F
 
 
-def arguments(mapping: Json, secret_file: str, number: int) -> list[str]:
-    """QEMU arguments for one entry of block_device_mapping; `number` is its place there.
+def arguments(
+    mapping: Json, secret_file: str, number: int, initiator: str | None = None
+) -> list[str]:
+    """QEMU arguments for one entry of block_device_mapping; `number` is its place there,
+    `initiator` the iSCSI name to log in with.
 
     Raises Refused for what cannot be said this way.
     """
@@ -43,7 +46,7 @@ def arguments(mapping: Json, secret_file: str, number: int) -> list[str]:
     portal = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     secret, node = f"bf-secret{number}", f"bf-volume{number}"
     read_only = data.get("access_mode") == "ro"
-    blockdev = {
+    blockdev: dict[str, object] = {
         "driver": "iscsi",
         "node-name": node,
         "transport": "tcp",
@@ -55,6 +58,8 @@ def arguments(mapping: Json, secret_file: str, number: int) -> list[str]:
         "read-only": read_only,
         "cache": {"direct": True, "no-flush": False},
     }
+    if initiator is not None:
+        blockdev["initiator-name"] = initiator
     device: dict[str, object] = {
         "driver": "virtio-blk-pci",
         "id": f"ua-{node}",

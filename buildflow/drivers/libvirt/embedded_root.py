@@ -1,4 +1,4 @@
-"""The directory that the embedded QEMU driver lives in: its settings, its short name, its holder.
+"""The directory that the embedded QEMU driver lives in: its settings and its short name.
 
 libvirt makes UNIX sockets under the root, and the kernel allows 107 bytes for a socket's path, so a
 root with a long path is reached through a short symbolic link.
@@ -50,15 +50,10 @@ def prepare(root: Path) -> str:
     return f"qemu:///embed?root={path}"
 
 
-def holder(root: Path) -> str:
-    """Who holds `root`, in words. Never called by the holder itself: closing the pid file would
-    give the lock away.
-    """
+def describe_process(pid: int) -> str:
+    """A process in words; 0 is one that is not known."""
     try:
-        pid = int((root / "run" / "qemu" / "driver.pid").read_text().strip())
-        command = (
-            Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        )
-    except (OSError, ValueError):
-        return "another process"
-    return f"process {pid} ({command.strip()[:60]})"
+        command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ")
+    except OSError:
+        return f"process {pid}" if pid else "another process"
+    return f"process {pid} ({command.decode(errors='replace').strip()[:60]})"

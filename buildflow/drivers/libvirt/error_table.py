@@ -116,7 +116,8 @@ ROWS: Final[tuple[ErrorRow, ...]] = (
     _row(
         Refused, (libvirt.VIR_ERR_INTERNAL_ERROR,), (libvirt.VIR_FROM_QEMU,),
         text=r"failed to get .* lock|could not open|image is corrupt|not in \w+ format"
-        r"|permission denied|iscsi|failed to log|could not read|invalid|unsupported|not supported",
+        r"|permission denied|iscsi|failed to (log|open)|(could not|unable to) read|no such file"
+        r"|invalid|unsupported|not supported",
         why="QEMU refused a disk or a device, and would refuse it again",
     ),
     _row(DriverError, why="anything else may be different next time"),
