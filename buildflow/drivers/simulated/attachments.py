@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Final
 
 from buildflow.drivers.protocols import Json
 from buildflow.drivers.simulated.change import Change
+from buildflow.drivers.simulated.cloud_errors import VolumeServiceError
 from buildflow.drivers.simulated.export import connection_info, with_password
 from buildflow.drivers.simulated.launch import live_users
 from buildflow.drivers.simulated.names import derive
 from buildflow.drivers.simulated.volume_status import status_from, status_of
-from buildflow.errors import Conflict, DriverError, HostUnusable, NotFound, Refused
+from buildflow.errors import Conflict, HostUnusable, NotFound, Refused
 
 if TYPE_CHECKING:
     from buildflow.drivers.simulated.world import SimulatedWorld
@@ -198,7 +199,7 @@ def need_row(change: Change, volume_id: str, attachment_id: str) -> tuple[Json, 
 def need_backend(fails: bool, volume_id: str) -> None:
     """Raise what Cinder answers when its backend cannot export."""
     if fails:
-        raise DriverError(
+        raise VolumeServiceError(
             f"cannot connect volume {volume_id}: the backend failed to export it (HTTP 500)",
             driver="volume",
             code=500,

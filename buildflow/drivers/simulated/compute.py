@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 _ENOSPC: Final = 28
 _MAX_VCPUS: Final = 512
+_MAX_MEMORY_MIB: Final = 4 << 20  # more than any host has, where no capacity is set
 
 
 class SimulatedCompute:
@@ -71,6 +72,11 @@ class SimulatedCompute:
             raise BadInput(f"memory must be at least 1 MiB, not {spec.memory_mib}")
         if not 1 <= spec.vcpus <= _MAX_VCPUS:
             raise BadInput(f"a machine has 1 to {_MAX_VCPUS} vcpus, not {spec.vcpus}")
+        if spec.memory_mib > _MAX_MEMORY_MIB:
+            raise Exhausted(
+                f"{spec.memory_mib} MiB of memory are asked for, and no host has so much",
+                driver="compute",
+            )
         for vif in spec.network_info:
             domain_xml.check_vif(vif)
         with self.world.look() as state:

@@ -11,11 +11,12 @@ from buildflow.drivers.macs import check_mac, mac_from_key
 from buildflow.drivers.protocols import Json, PortRequest, Thing
 from buildflow.drivers.simulated import inventory
 from buildflow.drivers.simulated.change import Change
+from buildflow.drivers.simulated.cloud_errors import BindingFailed, NoAddressLeft, QuotaUsedUp
 from buildflow.drivers.simulated.content import DEFAULT_NETWORK, network_named
 from buildflow.drivers.simulated.launch import live_users
 from buildflow.drivers.simulated.names import derive
 from buildflow.drivers.simulated.state import State
-from buildflow.errors import BadInput, Conflict, Exhausted, HostUnusable, NotFound, Refused
+from buildflow.errors import BadInput, Conflict, HostUnusable, NotFound, Refused
 
 if TYPE_CHECKING:
     from buildflow.drivers.simulated.world import SimulatedWorld
@@ -116,7 +117,7 @@ class SimulatedNetwork:
                     code=403,
                 )
             if options.unbindable_prefix and host.startswith(options.unbindable_prefix):
-                raise Refused(
+                raise BindingFailed(
                     f"Neutron could not bind port {port['id']} on {host}: binding_failed",
                     driver="network",
                 )
@@ -205,7 +206,7 @@ class SimulatedNetwork:
         assert network is not None
         quota = self.world.options.port_quota
         if quota is not None and len(state.tables["ports"]) >= quota:
-            raise Exhausted(
+            raise QuotaUsedUp(
                 "cannot create a port: Quota exceeded for resources: ['port'] (HTTP 409)",
                 driver="network",
                 code=409,
@@ -284,7 +285,7 @@ def _free_address(state: State, network: Json, key: str) -> str:
         address = _dotted(base + first + (start + step) % count)
         if f"{network['id']}/{address}" not in state.addresses:
             return address
-    raise Exhausted(
+    raise NoAddressLeft(
         f"cannot create a port: no more IP addresses available on network {network['name']}"
         " (HTTP 409)",
         driver="network",

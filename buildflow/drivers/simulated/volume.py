@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Final
 from buildflow.drivers.protocols import Json, Thing
 from buildflow.drivers.simulated import inventory
 from buildflow.drivers.simulated.attachments import Attachments
+from buildflow.drivers.simulated.cloud_errors import QuotaUsedUp, VolumeServiceError
 from buildflow.drivers.simulated.content import new_volume
 from buildflow.drivers.simulated.legacy import Legacy
 from buildflow.drivers.simulated.names import derive
 from buildflow.drivers.simulated.volume_status import status_of, summary_of
-from buildflow.errors import BadInput, Conflict, DriverError, Exhausted, NotFound
+from buildflow.errors import BadInput, Conflict, NotFound
 
 if TYPE_CHECKING:
     from buildflow.drivers.simulated.world import SimulatedWorld
@@ -96,7 +97,7 @@ class SimulatedVolume:
                 raise NotFound(f"cannot create a volume: no image {image} (HTTP 400)")
             quota = options.volume_quota
             if quota is not None and len(tables["volumes"]) >= quota:
-                raise Exhausted(
+                raise QuotaUsedUp(
                     "cannot create a volume: VolumeLimitExceeded: maximum number of volumes allowed"
                     f" ({quota}) exceeded (HTTP 413)",
                     driver="volume",
@@ -136,7 +137,7 @@ class SimulatedVolume:
                 return
             status = status_of(volume, change.now)
             if not (status == "available" or status.startswith("error")) or volume["attachments"]:
-                raise DriverError(
+                raise VolumeServiceError(
                     f"volume {volume_id} is {status} and not gone", driver="volume", code=400
                 )
             change.put("volumes", volume_id, None)
