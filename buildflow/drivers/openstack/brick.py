@@ -18,7 +18,7 @@ from oslo_utils import netutils
 
 from buildflow.config import Settings
 from buildflow.drivers.protocols import Json
-from buildflow.errors import DriverError, HostUnusable
+from buildflow.errors import DriverError, HostUnusable, Refused
 
 QEMU_IQN: Final = "iqn.2008-11.org.linux-kvm:"
 """What QEMU calls itself where the host has no initiator's name; ours follows it by the host."""
@@ -104,8 +104,8 @@ def _call(connection_info: Json, verb: str, call: Any) -> Any:
     what = f"{what} {connection_info['serial']} on this host"
     try:
         return call()
-    except exception.VolumeDeviceNotFound as error:
-        raise DriverError(f"{what}: {_one_line(error)}", driver="compute") from None
+    except exception.InvalidConnectorProtocol as error:
+        raise Refused(f"{what}: {_one_line(error)}", driver="compute") from None
     except exception.BrickException as error:
         raise DriverError(f"{what}: {_one_line(error)}", driver="compute") from None
     except processutils.ProcessExecutionError as error:

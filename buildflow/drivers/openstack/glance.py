@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, Final
 
 from openstack import exceptions as sdk_exceptions
@@ -18,7 +18,7 @@ from buildflow.config import Settings
 from buildflow.drivers.files import inspection
 from buildflow.drivers.openstack import image_head
 from buildflow.drivers.openstack.ask import ask
-from buildflow.drivers.openstack.image_cache import Checksum, ImageCache
+from buildflow.drivers.openstack.image_cache import BROKEN, Checksum, ImageCache
 from buildflow.drivers.openstack.session import Cloud
 from buildflow.drivers.protocols import Image, Json, Pause, Thing
 from buildflow.errors import BadInput, BuildflowError, Conflict, HostUnusable, NotFound
@@ -98,15 +98,7 @@ class GlanceImages:
     # --- inside ----------------------------------------------------------------------------------
 
     def _usable(self, name_or_id: str) -> Any:
-        try:
-            found = self._ask(
-                f"find image {name_or_id}",
-                lambda: self._find(name_or_id),
-            )
-        except _AmbiguousError:
-            raise BadInput(f"more than one image is called {name_or_id}; say which by id") from None
-        if found is None:
-            raise NotFound(f"no image {name_or_id}; `openstack image list` shows what there is")
+        found = self._ask(f"find image {name_or_id}", lambda: self._find(name_or_id))
         if found.status in _NOT_YET:
             raise Conflict(f"{_label(found)} is {found.status}: its data are not there yet")
         if found.status != "active":
@@ -120,9 +112,13 @@ class GlanceImages:
 
     def _find(self, name_or_id: str) -> Any:
         try:
-            return self._api.find_image(name_or_id, ignore_missing=True)
+            return self._api.find_image(name_or_id, ignore_missing=False)
+        except sdk_exceptions.NotFoundException:
+            raise NotFound(
+                f"no image {name_or_id}; `openstack image list` shows what there is"
+            ) from None
         except sdk_exceptions.DuplicateResource:
-            raise _AmbiguousError from None
+            raise BadInput(f"more than one image is called {name_or_id}; say which by id") from None
 
     def _open(self, image: Any, offset: int, length: int | None = None) -> Any:
         """The answer to a GET of the image's bytes from `offset`, its body unread."""
@@ -144,8 +140,15 @@ class GlanceImages:
         return self._ask(f"download {_label(image)}", get)
 
     def _head(self, image: Any) -> bytes:
-        with closing(self._open(image, 0, image_head.LENGTH)) as answer:
-            return bytes(next(answer.iter_content(image_head.LENGTH), b""))
+        # Glance announces the length asked for, even past the image's end, and then hangs up
+        length = min(image_head.LENGTH, image.size or image_head.LENGTH)
+        head = b""
+        with closing(self._open(image, 0, length)) as answer, suppress(*BROKEN):
+            for chunk in answer.iter_content(1 << 14):
+                head += chunk
+                if len(head) >= length:
+                    break
+        return head[:length]
 
     def _inspect(self, path: Any, image: Any) -> Image:
         try:
@@ -159,10 +162,6 @@ class GlanceImages:
     @property
     def _api(self) -> Any:
         return self._cloud.connection.image
-
-
-class _AmbiguousError(Exception):
-    """A name that several images have."""
 
 
 def _label(image: Any) -> str:

@@ -31,7 +31,8 @@ ATTEMPTS: Final = 5
 _CHUNK: Final = 1 << 18
 _LOCK_POLL_S: Final = 0.1
 _BREATH_S: Final = 0.1
-_BROKEN: Final = (requests.exceptions.RequestException, urllib3.exceptions.HTTPError)
+BROKEN: Final = (requests.exceptions.RequestException, urllib3.exceptions.HTTPError)
+"""What reading a body raises when the connection breaks."""
 
 # opens a stream of the image's bytes from an offset: a requests.Response, its body unread
 Open = Callable[[int], Any]
@@ -141,7 +142,7 @@ class Entry:
                 if size is None:
                     return
                 reason = "the connection was closed"
-            except _BROKEN as error:
+            except BROKEN as error:
                 reason = " ".join(str(error).split())
             has = self._part.stat().st_size if self._part.exists() else 0
             if size is not None and has == size:

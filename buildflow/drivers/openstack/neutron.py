@@ -375,36 +375,28 @@ class NeutronPorts:
         )
 
     def _find(self, kind: str, name_or_id: str, finder: Any) -> Any:
-        try:
-            found = self._read(
-                f"find {kind} {name_or_id}", lambda: finder(name_or_id, ignore_missing=True)
-            )
-        except _AmbiguousError:
-            raise BadInput(
-                f"more than one {kind} is called {name_or_id}; say which by id"
-            ) from None
-        if found is None:
-            raise NotFound(f"no {kind} {name_or_id}; `openstack {kind} list` shows what there is")
-        return found
+        def find() -> Any:
+            try:
+                return finder(name_or_id, ignore_missing=False)
+            except sdk_exceptions.NotFoundException:
+                raise NotFound(
+                    f"no {kind} {name_or_id}; `openstack {kind} list` shows what there is"
+                ) from None
+            except sdk_exceptions.DuplicateResource:
+                raise BadInput(
+                    f"more than one {kind} is called {name_or_id}; say which by id"
+                ) from None
+
+        return self._read(f"find {kind} {name_or_id}", find)
 
     def _read(self, doing: str, call: Any) -> Any:
-        def guarded() -> Any:
-            try:
-                return call()
-            except sdk_exceptions.DuplicateResource as error:
-                raise _AmbiguousError(str(error)) from None
-
-        return ask("network", doing, guarded, idempotent=True)
+        return ask("network", doing, call, idempotent=True)
 
     def _aliases(self) -> frozenset[str]:
         if self._extensions is None:
             extensions = self._cloud.connection.network.extensions()
             self._extensions = frozenset(extension.alias for extension in extensions)
         return self._extensions
-
-
-class _AmbiguousError(Exception):
-    """A name that several things have."""
 
 
 def _key_of(port: Any) -> str | None:

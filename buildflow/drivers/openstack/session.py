@@ -21,7 +21,6 @@ from keystoneauth1.identity.base import BaseIdentityPlugin
 from keystoneauth1.plugin import BaseAuthPlugin
 from keystoneauth1.service_token import ServiceTokenAuthWrapper
 from keystoneauth1.session import Session
-from openstack import exceptions as sdk_exceptions
 from openstack.config import OpenStackConfig
 from openstack.config.cloud_region import CloudRegion
 from openstack.connection import Connection
@@ -29,6 +28,7 @@ from oslo_utils import strutils
 
 from buildflow.config import Settings
 from buildflow.drivers.openstack.ask import ask
+from buildflow.drivers.openstack.error_table import SERVICE_ERRORS
 from buildflow.errors import BuildflowError, HostUnusable
 
 REQUEST_TIMEOUT_S: Final = 60.0
@@ -162,9 +162,10 @@ def _connect(cloud: str | None, option: str) -> Connection:
     """An authenticated Connection for a cloud of clouds.yaml, or for what OS_* says."""
     config = OpenStackConfig(app_name="buildflow")
     try:
-        region: CloudRegion = config.get_one(cloud=cloud)
+        # by default openstacksdk itself repeats Glance's 503s for up to a minute
+        region: CloudRegion = config.get_one(cloud=cloud, image_status_code_retries=0)
         session = region.get_session()
-    except (sdk_exceptions.SDKException, ValueError) as error:
+    except (*SERVICE_ERRORS, ValueError) as error:
         known = ", ".join(sorted(config.get_cloud_names())) or "none"
         text = " ".join(str(error).split())
         raise HostUnusable(

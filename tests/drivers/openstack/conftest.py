@@ -150,7 +150,7 @@ class Witness:
         return list(found["attachments"])
 
     def is_untouched(self, volume_id: str) -> None:
-        """Assert that a volume is as it was made: available, no rows, no export, no mark of ours."""
+        """Assert that a volume is as it was made: available, no rows, no export, no marks."""
         volume = self.volume(volume_id)
         assert volume is not None
         assert volume["status"] == "available"
