@@ -61,8 +61,10 @@ def _load(app: typer.Typer, verb: Verb, known: set[str], only: str | None) -> No
             command.rich_help_panel = groups[name]
             app.registered_commands.append(command)
     for group in own.registered_groups:
-        if group.name in known and only in (None, group.name):
-            group.rich_help_panel = groups[str(group.name)]
+        inner = group.typer_instance
+        name = str(group.name or (inner.info.name if inner is not None else ""))
+        if name in known and only in (None, name):
+            group.rich_help_panel = groups[name]
             app.registered_groups.append(group)
 
 

@@ -21,6 +21,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Carry one command line out; returns its exit code."""
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
+    # oslo looks for eventlet, which nobody here uses, and importing it takes as long as all of ours
+    sys.modules.setdefault("eventlet", None)  # type: ignore[arg-type]
     words = hoist(sys.argv[1:] if arguments is None else arguments)
     json_wanted = "--json" in words
     try:
