@@ -152,8 +152,9 @@ def checksums(images: GuestImages) -> dict[str, str]:
 
 
 def _source_key() -> str:
-    """Changes when anything in this folder does."""
-    sources = [path for path in _HERE.rglob("*") if path.is_file() and path.suffix != ".pyc"]
+    """Changes when anything in this folder does that the image is made by or of."""
+    sources = [*_HERE.glob("[a-z]*.py"), *(_HERE / "rootfs").rglob("*")]
+    sources = [path for path in sources if path.is_file() and not path.name.startswith("test_")]
     digest = hashlib.sha256()
     for path in sorted(sources):
         digest.update(f"{path.relative_to(_HERE)} {_sha256(path.read_bytes())}\n".encode())
