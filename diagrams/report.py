@@ -80,7 +80,8 @@ def _page(subject: Subject, run: Run) -> Iterator[str]:
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
     yield f"<title>{title}</title>"
-    yield f"<style>{_CSS % {'light': _variables(0), 'dark': _variables(1)}}{_marks()}{dark_rules(COLOURS)}</style>"
+    css = _CSS % {"light": _variables(0), "dark": _variables(1)}
+    yield f"<style>{css}{_marks()}{dark_rules(COLOURS)}</style>"
     yield "</head><body>"
     yield '<a class="skip" href="#call">Skip to the call tree</a>'
     yield f"<header><h1>{title}</h1>"
@@ -139,8 +140,8 @@ def _sections(subject: Subject, run: Run) -> Iterator[tuple[str, str, list[str]]
 
 def _fault(run: Run) -> Iterator[str]:
     step = f" in step <code>{escape(shown(run.fault_step))}</code>" if run.fault_step else ""
-    message = escape(shown(run.fault_message))
-    yield f'<p class="fault"><strong>✗ {escape(shown(run.fault_type))}</strong>{step}: {message}</p>'
+    kind, message = escape(shown(run.fault_type)), escape(shown(run.fault_message))
+    yield f'<p class="fault"><strong>✗ {kind}</strong>{step}: {message}</p>'
 
 
 def _branch(call: Call, runs: Mapping[str, NodeRun]) -> Iterator[str]:

@@ -203,7 +203,7 @@ def _provides(item: Any) -> tuple[str, ...]:
 
 
 def _undo(item: Any, kind: str) -> tuple[str, str]:
-    """(what its undo does, why it has none); a step says so itself, a plain task by its `revert`."""
+    """(what its undo does, why it has none), as a step declares it or a plain task shows it."""
     if kind == RETRY:
         return "", ""
     no_undo = getattr(item, "no_undo", "") or ""

@@ -43,7 +43,8 @@ def _bar(bar: Bar, unit: str, scale: float) -> Iterator[str]:
     mark = OUTCOMES[outcome_name(bar.outcome, bar.failed)].mark
     tag = "crit, " if bar.failed or bar.outcome is Outcome.RESIDUE else ""
     tag = "active, " if bar.outcome is Outcome.RUNNING else tag
-    yield f"  {mark} {_name(bar.label)} {seconds(end - bar.start)} :{tag}{_range(bar.start, end, scale)}\n"
+    name = f"{mark} {_name(bar.label)} {seconds(end - bar.start)}"
+    yield f"  {name} :{tag}{_range(bar.start, end, scale)}\n"
     if bar.undo_start is not None and bar.undo_end is not None:
         yield (
             f"  ↩ undo of {_name(bar.label)} {seconds(bar.undo_end - bar.undo_start)}"

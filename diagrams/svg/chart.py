@@ -122,7 +122,7 @@ def _label(scene: Scene, arrow: Arrow, x: float, y: float, anchor: str, colour: 
 
 
 def _arrow(scene: Scene, ladder: Ladder, arrow: Arrow) -> None:
-    """One arrow on its rail; from every source a line to the rail, and from the rail to its state."""
+    """One arrow: from every source a line to its rail, and from the rail one to its state."""
     dest = ladder.places[arrow.edge.dest]
     if (arrow, True) not in dest.ends:
         return  # a straight one

@@ -185,8 +185,9 @@ class Scene:
         colours = dict.fromkeys(["paper", *self.colours])
         out = ['<?xml version="1.0" encoding="UTF-8"?>'] if standalone else []
         out.append(
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {number(width)} {number(height)}"'
-            f' width="{number(width)}" height="{number(height)}" role="img"'
+            '<svg xmlns="http://www.w3.org/2000/svg" role="img"'
+            f' viewBox="0 0 {number(width)} {number(height)}"'
+            f' width="{number(width)}" height="{number(height)}"'
             f" aria-label={quoteattr(shown(self.title))} font-family={quoteattr(FAMILY)}>"
         )
         if standalone:
