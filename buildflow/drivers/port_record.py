@@ -31,10 +31,12 @@ class PortRecords:
         self._directory = directory
 
     def find(self, key: str) -> PortRecord | None:
-        """The port with this key, None when there is none."""
+        """The port with this key, None when there is none; a file cut short by a loss of power is
+        none, for a port is made again from its key.
+        """
         try:
             return PortRecord(**json.loads(self._path(key).read_text()))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError, ValueError, TypeError):
             return None
 
     def keep(self, key: str, record: PortRecord) -> None:

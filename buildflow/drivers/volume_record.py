@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
-from buildflow.errors import NotFound
+from buildflow.errors import DriverError, NotFound
 
 FORMATS: Final = ("raw", "qcow2")
 _ID: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
@@ -112,5 +112,11 @@ class VolumeRecords:
             stored = json.loads(self._path(volume_id).read_text())
         except FileNotFoundError:
             return Record()
+        except ValueError as error:
+            raise DriverError(
+                f"the state of volume {volume_id} cannot be read ({self._path(volume_id)}):"
+                " remove it when nothing uses the volume",
+                driver="volume",
+            ) from error
         attachments = {k: Attachment(**v) for k, v in stored.pop("attachments").items()}
         return Record(**stored, attachments=attachments)

@@ -34,8 +34,9 @@ def create(
 ) -> Path:
     """Make the overlay on `image`, `size` bytes large when given; returns its path.
 
-    `owner` (uid, gid) is to have it when QEMU is another user. Raises BadInput when `size` is less than the image's, Exhausted when the disk is full,
-    DriverError when qemu-img fails, HostUnusable when there is no qemu-img.
+    `owner` (uid, gid) is to have it when QEMU is another user. Raises BadInput when `size` is less
+    than the image's, Exhausted when the disk is full, DriverError when qemu-img fails, HostUnusable
+    when there is no qemu-img.
     """
     if size is not None and size < image.virtual_size:
         raise BadInput(

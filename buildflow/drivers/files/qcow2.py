@@ -16,7 +16,6 @@ _HEADER: Final = struct.Struct(">4sIQIIQIIQQII")
 _OFFSET: Final = 0x00FFFFFFFFFFFE00
 _COMPRESSED: Final = 1 << 62
 _CORRUPT: Final = 1 << 1
-_SECTOR: Final = 512
 # QEMU's own limits: 2 MiB clusters, 32 MiB of L1 table
 _MAX_CLUSTER_BITS: Final = 21
 _MAX_L1_BYTES: Final = 32 << 20
@@ -45,8 +44,6 @@ def check(path: Path, size: int) -> int:
             (features,) = struct.unpack_from(">Q", head, 72)
             if features & _CORRUPT:
                 raise Broken("it is marked corrupt; `qemu-img check -r all` may repair it")
-        if size % _SECTOR:
-            raise Broken(f"it is truncated: {size} bytes are no whole number of sectors")
         if l1_size * 8 > _MAX_L1_BYTES:
             raise Broken("its L1 table is larger than QEMU allows")
         cluster = 1 << cluster_bits

@@ -10,7 +10,6 @@ import platform
 import shutil
 import socket
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -29,8 +28,8 @@ from buildflow.drivers.libvirt.connection import Connection
 from buildflow.drivers.libvirt.console import Consoles
 from buildflow.drivers.libvirt.domain_xml import HostShape, check_name, domain_xml
 from buildflow.drivers.libvirt.domains import Domains
-from buildflow.drivers.libvirt.qemu_user import QemuUser, qemu_user
-from buildflow.drivers.libvirt.secrets import Secrets, secret_store
+from buildflow.drivers.libvirt.qemu_user import qemu_user
+from buildflow.drivers.libvirt.secrets import secret_store
 from buildflow.drivers.libvirt.uri import Kind
 from buildflow.drivers.libvirt.vifs import Vifs
 from buildflow.drivers.libvirt.virt_type import VirtTypes
@@ -49,30 +48,17 @@ _AGENT_SOCKET: Final = "agent.sock"
 _SOCKET_PATH_LIMIT: Final = 107
 
 
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    """What the driver is made of."""
-
-    connection: Connection
-    directories: InstanceDirectories
-    domains: Domains
-    consoles: Consoles
-    secrets: Secrets
-    volumes: Volumes
-    vifs: Vifs
-    virt_types: VirtTypes
-    qemu_user: QemuUser | None
-
-
 class LibvirtDriver:
-    """ComputeDriver for every libvirt QEMU URI. `settings.home` must be reachable by QEMU."""
+    """ComputeDriver for every libvirt QEMU URI. `settings.home` must be reachable by QEMU.
+
+    `connection` is the way to the hypervisor, `directories` where instances have their files.
+    """
 
     name = "libvirt"
 
     def __init__(self, settings: Settings, connection: Connection) -> None:
         target = connection.target
         user = qemu_user(target)
-        domains = Domains(connection)
         directories = InstanceDirectories(
             settings.instances_path,
             owner=(user.uid, user.gid) if user is not None and target.kind is Kind.EMBED else None,
@@ -80,17 +66,15 @@ class LibvirtDriver:
         )
         self._settings = settings
         self._host = str(settings.extra.get("host") or socket.gethostname())
-        self._parts = _Parts(
-            connection=connection,
-            directories=directories,
-            domains=domains,
-            consoles=Consoles(connection),
-            secrets=secret_store(connection, settings.home / "secrets", user),
-            volumes=Volumes(settings, self._host, directories.owner, user),
-            vifs=Vifs(),
-            virt_types=VirtTypes(connection, settings, directories.owner, self.to_xml),
-            qemu_user=user,
-        )
+        self.connection = connection
+        self.directories = directories
+        self._domains = Domains(connection)
+        self._consoles = Consoles(connection)
+        self._secrets = secret_store(connection, settings.home / "secrets", user)
+        self._volumes = Volumes(settings, self._host, directories.owner, user)
+        self._vifs = Vifs()
+        self._virt_types = VirtTypes(connection, settings, directories.owner, self.to_xml)
+        self._qemu_user = user
 
     # --- the driver -------------------------------------------------------------------------------
 
@@ -99,24 +83,23 @@ class LibvirtDriver:
         if shutil.which("qemu-img") is None:
             raise HostUnusable("qemu-img is not installed: apt-get install qemu-utils")
         self._refuse_closed(self._settings.instances_path)
-        self._parts.connection.open()
+        self.connection.open()
 
     def inventory(self) -> Iterable[Thing]:
         """Domains, QEMU processes, directories, disks, secrets, taps and leaked network ports."""
-        parts = self._parts
-        yield from inventory.domains(parts.domains.all())
-        if parts.connection.target.local:
-            yield from inventory.processes(parts.domains.all())
-        yield from inventory.files(parts.directories)
-        yield from parts.secrets.inventory()
-        yield from parts.vifs.inventory()
-        if parts.connection.target.has_networks:
-            with parts.connection.calling("list the network ports") as conn:
+        yield from inventory.domains(self._domains.all())
+        if self.connection.target.local:
+            yield from inventory.processes(self._domains.all())
+        yield from inventory.files(self.directories)
+        yield from self._secrets.inventory()
+        yield from self._vifs.inventory()
+        if self.connection.target.has_networks:
+            with self.connection.calling("list the network ports") as conn:
                 yield from network_ports.things(conn)
 
     def close(self) -> None:
         """Close the connection. Embedded: the root stays held until this process exits."""
-        self._parts.connection.close()
+        self.connection.close()
 
     def hosts(self) -> Sequence[str]:
         """One hypervisor is one host: this one, or settings.extra["host"]."""
@@ -127,29 +110,29 @@ class LibvirtDriver:
         and disks, NICs or paths that cannot work. Raises BadInput, Conflict, Exhausted, Refused.
         """
         check_name(spec.name)
-        capacity.check(self._parts.connection, spec)
+        capacity.check(self.connection, spec)
         self._refuse_closed(Path(spec.directory))
         for vif in spec.network_info:
             interface_xml.check_type(vif)
-        found = self._parts.domains.named(spec.name)
+        found = self._domains.named(spec.name)
         if found is not None and found.uuid != spec.uuid:
             owner = f"build {found.build}" if found.build else "a domain that is not ours"
             raise Conflict(f"the name {spec.name} is taken by {owner}")
 
     def virt_type(self, wanted: str | None) -> str:
         """`wanted` when the host has it, else `kvm` when its boot probe has passed, else `qemu`."""
-        return self._parts.virt_types.choose(wanted)
+        return self._virt_types.choose(wanted)
 
     # --- files ------------------------------------------------------------------------------------
 
     def find_directory(self, key: str) -> str | None:
         """Path of the instance directory, None when there is none."""
-        path = self._parts.directories.find(key)
+        path = self.directories.find(key)
         return None if path is None else str(path)
 
     def create_directory(self, key: str) -> str:
         """Make it, with an empty console log that QEMU or virtlogd can write."""
-        path = self._parts.directories.create(key)
+        path = self.directories.create(key)
         socket_path = path / _AGENT_SOCKET
         if self._needs_agent_socket() and len(str(socket_path)) > _SOCKET_PATH_LIMIT:
             short_path.ensure(path)
@@ -157,10 +140,10 @@ class LibvirtDriver:
 
     def delete_directory(self, key: str) -> None:
         """Remove it with all that is in it."""
-        path = self._parts.directories.find(key)
+        path = self.directories.find(key)
         if path is not None:
             short_path.forget(path)
-        self._parts.directories.delete(key)
+        self.directories.delete(key)
 
     def find_disk(self, key: str, directory: str) -> str | None:
         """Path of the complete disk, None when there is none."""
@@ -169,13 +152,13 @@ class LibvirtDriver:
 
     def create_disk(self, key: str, directory: str, image: Image, size: int | None) -> str:
         """A qcow2 overlay on `image`, `size` bytes large when given."""
-        if not self._parts.connection.target.local:
+        if not self.connection.target.local:
             raise Refused(
                 "a remote hypervisor cannot open files of this host: boot from a volume instead",
                 driver="compute",
             )
         self._refuse_closed(Path(image.path))
-        owner = self._parts.directories.owner
+        owner = self.directories.owner
         return str(overlay.create(key, Path(directory), image, size, owner))
 
     def delete_disk(self, key: str, directory: str) -> None:
@@ -186,47 +169,47 @@ class LibvirtDriver:
 
     def find_secret(self, key: str) -> bool:
         """Whether the secret is there."""
-        return self._parts.secrets.find(key)
+        return self._secrets.find(key)
 
     def create_secret(self, key: str, username: str, password: str) -> None:
         """Give QEMU a password: a libvirt secret, or a 0600 file in embedded mode."""
-        self._parts.secrets.create(key, username, password)
+        self._secrets.create(key, username, password)
 
     def delete_secret(self, key: str) -> None:
         """Remove it."""
-        self._parts.secrets.delete(key)
+        self._secrets.delete(key)
 
     # --- volumes ----------------------------------------------------------------------------------
 
     def connector(self) -> Json:
         """What Cinder must know of this host to export a volume to it."""
-        return self._parts.volumes.connector()
+        return self._volumes.connector()
 
     def connect_volume(self, connection_info: Json, secret: Callable[[], Json]) -> Json:
         """Make the volume usable by QEMU here; returns what to add to its data."""
-        return self._parts.volumes.connect(connection_info, secret)
+        return self._volumes.connect(connection_info, secret)
 
     def find_connection(self, connection_info: Json) -> bool:
         """Whether this host has the volume open as a device now."""
-        return self._parts.volumes.find(connection_info)
+        return self._volumes.find(connection_info)
 
     def disconnect_volume(self, connection_info: Json) -> None:
         """Flush and remove the device."""
-        self._parts.volumes.disconnect(connection_info)
+        self._volumes.disconnect(connection_info)
 
     # --- VIFs -------------------------------------------------------------------------------------
 
     def find_vif(self, vif: Json) -> bool:
         """Whether a tap that we made for the port exists."""
-        return self._parts.vifs.find(vif)
+        return self._vifs.find(vif)
 
     def plug_vif(self, vif: Json) -> None:
         """Plug the port where libvirt does not do it itself."""
-        self._parts.vifs.plug(vif)
+        self._vifs.plug(vif)
 
     def unplug_vif(self, vif: Json) -> None:
         """Unplug it."""
-        self._parts.vifs.unplug(vif)
+        self._vifs.unplug(vif)
 
     # --- the domain -------------------------------------------------------------------------------
 
@@ -236,37 +219,37 @@ class LibvirtDriver:
 
     def find_domain(self, uuid: str) -> Domain | None:
         """The domain as it is now, None when there is none."""
-        return self._parts.domains.find(uuid)
+        return self._domains.find(uuid)
 
     def define_domain(self, uuid: str, xml: str) -> Domain:
         """Define it, validated by libvirt."""
-        return self._parts.domains.define(uuid, xml)
+        return self._domains.define(uuid, xml)
 
     def undefine_domain(self, uuid: str) -> None:
         """Undefine it; Refused while it is active."""
-        self._parts.domains.undefine(uuid)
+        self._domains.undefine(uuid)
 
     def start_domain(self, uuid: str) -> Domain:
         """Start it; returns it RUNNING."""
-        return self._parts.domains.start(uuid)
+        return self._domains.start(uuid)
 
     def destroy_domain(self, uuid: str) -> None:
         """Stop it hard; returns when its QEMU is seen to be gone."""
-        self._parts.domains.destroy(uuid)
+        self._domains.destroy(uuid)
 
     def console(self, uuid: str, offset: int = 0) -> tuple[bytes, int]:
         """Console output from byte `offset`, and the offset to go on from."""
-        return self._parts.consoles.read(uuid, offset)
+        return self._consoles.read(uuid, offset)
 
     def addresses(self, uuid: str, network_info: Sequence[Json], pause: Pause) -> list[str]:
         """Addresses that the guest is seen to have now."""
-        return addresses.seen(self._parts.connection, network_info)
+        return addresses.seen(self.connection, network_info)
 
     # --- inside -----------------------------------------------------------------------------------
 
     def _needs_agent_socket(self) -> bool:
         # elsewhere libvirt's own choice of a path is short and is cleaned up by libvirt
-        return self._parts.connection.target.kind is Kind.EMBED
+        return self.connection.target.kind is Kind.EMBED
 
     def _shape(self, directory: str) -> HostShape:
         agent = None
@@ -276,14 +259,14 @@ class LibvirtDriver:
                 agent = f"{short_path.of(Path(directory))}/{_AGENT_SOCKET}"
         return HostShape(
             arch=str(self._settings.extra.get("arch") or platform.machine()),
-            secret_files=self._parts.secrets.files,
+            secret_files=self._secrets.files,
             agent_socket=agent,
-            console_log=self._parts.connection.target.local,
+            console_log=self.connection.target.local,
             initiator=initiator_of(self._host),
         )
 
     def _refuse_closed(self, path: Path) -> None:
-        user = self._parts.qemu_user
+        user = self._qemu_user
         closed = None if user is None else user.first_closed(path)
         if closed is not None:
             assert user is not None

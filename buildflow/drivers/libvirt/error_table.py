@@ -110,6 +110,10 @@ ROWS: Final[tuple[ErrorRow, ...]] = (
         why="the hypervisor cannot do what the domain asks for",
     ),
     _row(
+        Refused, (libvirt.VIR_ERR_SYSTEM_ERROR,), text=r"cannot get interface mtu|no such device",
+        why="a bridge is missing",
+    ),
+    _row(
         Refused, (libvirt.VIR_ERR_SYSTEM_ERROR,), (libvirt.VIR_FROM_STORAGE,),
         why="a disk or a backing file is missing or unreadable",
     ),
