@@ -87,14 +87,29 @@ def from_xml(xml: str) -> Json:
             code=_XML_ERROR,
         ) from None
     facts["build"] = root.findtext(f"metadata/{{{_NAMESPACE}}}instance/{{{_NAMESPACE}}}build")
-    facts["disks"] = [source.get("file") for source in root.iterfind("devices/disk/source[@file]")]
-    facts["volumes"] = [
-        volume for disk in root.iterfind("devices/disk") if (volume := _volume_of(disk)) is not None
-    ]
-    facts["vifs"] = [_vif_of(interface) for interface in root.iterfind("devices/interface")]
-    log = root.find("devices/serial/log")
-    facts["directory"] = "" if log is None else log.get("file", "").rpartition("/")[0]
+    facts |= {"disks": [], "volumes": [], "vifs": [], "directory": ""}
+    devices = root.find("devices")
+    for device in () if devices is None else devices:
+        if device.tag == "disk":
+            _read_disk(device, facts)
+        elif device.tag == "interface":
+            facts["vifs"].append(_vif_of(device))
+        elif device.tag == "serial":
+            log = device.find("log")
+            if log is not None:
+                facts["directory"] = log.get("file", "").rpartition("/")[0]
     return facts
+
+
+def _read_disk(disk: Any, facts: Json) -> None:
+    source = disk.find("source")
+    path = None if source is None else source.get("file")
+    if path is not None:
+        facts["disks"].append(path)
+        return
+    volume = _volume_of(disk, source)
+    if volume is not None:
+        facts["volumes"].append(volume)
 
 
 def _text(root: Any, tag: str) -> str:
@@ -132,9 +147,8 @@ def _volume_xml(mapping: Json, spec: GuestSpec) -> str:
     )
 
 
-def _volume_of(disk: Any) -> Json | None:
+def _volume_of(disk: Any, source: Any) -> Json | None:
     """`id`, whether the host has it as a `device`, and the `secret`; None for what is not ours."""
-    source = disk.find("source")
     if source is None:
         return None
     device = source.get("dev")

@@ -74,7 +74,7 @@ class Journal:
         """Add a change; the caller holds the lock and has read the news."""
         file = self._open()
         if os.fstat(file).st_size > self._read_to:
-            os.ftruncate(file, self._read_to)  # the torn line of a writer that was killed
+            self._cut_torn_line(file)
         line = json.dumps(change, separators=(",", ":")).encode() + b"\n"
         if self._read_to == 0:
             line = HEADER + line
@@ -86,6 +86,12 @@ class Journal:
             os.ftruncate(file, self._read_to)
             raise HostUnusable(f"cannot write {self.path}: {error.strerror}") from error
         self._read_to += len(line)
+
+    def _cut_torn_line(self, file: int) -> None:
+        """What a writer that was killed has left; but never a file that was no world of ours."""
+        if self._read_to == 0 and not HEADER.startswith(os.pread(file, len(HEADER), 0)):
+            raise HostUnusable(f"{self.path} is not a simulated world")
+        os.ftruncate(file, self._read_to)
 
     def close(self) -> None:
         """Let go of the file."""

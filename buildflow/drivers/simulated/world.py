@@ -136,7 +136,7 @@ class SimulatedWorld(Content, ByHand):
 
     def look(self) -> _Look:
         """The state, held still: `with world.look() as state:`."""
-        return self._look
+        return _Look(self)
 
     def change(self, name: str, key: str | None = None, id: str | None = None) -> Change:
         """A change about to be made: `with world.change("create_port", key) as change:`."""
@@ -212,7 +212,6 @@ class SimulatedWorld(Content, ByHand):
 
     def _renew_lock(self) -> None:
         self._lock = threading.RLock()
-        self._look = _Look(self)
 
     def _after_fork(self) -> None:
         if self._journal is None:
@@ -224,7 +223,7 @@ class SimulatedWorld(Content, ByHand):
 
 
 class _Look:
-    """Holds a world while it is read; a world's only one, for it keeps nothing."""
+    """Holds a world while it is read."""
 
     __slots__ = ("_world",)
 

@@ -87,7 +87,9 @@ class OneBuild:
         service, connector = self.drivers.volume, self.compute.connector()
         for index, volume in enumerate(self.volumes):
             if "device_path" not in self.infos[index]["data"]:
-                data = service.connection_secrets(self.attachments[index], volume, connector)["data"]
+                data = service.connection_secrets(self.attachments[index], volume, connector)[
+                    "data"
+                ]
                 self.compute.create_secret(
                     self.key(f"secret:{index}"), data["auth_username"], data["auth_password"]
                 )
