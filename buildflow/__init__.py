@@ -10,6 +10,7 @@ Everything heavy is imported when it is first used: this module alone costs a fe
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -34,6 +35,9 @@ __all__ = [
     "__version__",
     "open",
 ]
+
+# oslo, below TaskFlow, tries to import eventlet, which says this of itself to whoever imports it
+warnings.filterwarnings("ignore", message=r"\s*Eventlet is deprecated")
 
 _WHERE = {
     "BuildRequest": ("buildflow.flows.request", "BuildRequest"),

@@ -198,4 +198,6 @@ def _build(
         handle = engine.start(row)
         if interruption.happened:  # while there was no run yet that could be told
             engine.interrupt()
-        return handle.wait()
+        shown = handle.wait()
+        progress.ended(row["id"], shown["status"])
+        return shown

@@ -51,6 +51,8 @@ def _delete(work: Work, name: str) -> Row:
     flow = flow_of(row)
     if row["status"] == "complete":
         flow = work.engine.removal(row, flow)
-    work.follow(row, flow)
+    work.follow(row, flow, {"rolling_back": "being deleted", "rolled_back": "deleted"})
     with work.interruption.going_on():
-        return work.engine.delete(row["id"]).wait()
+        shown = work.engine.delete(row["id"]).wait()
+    work.progress.ended(row["id"], shown["status"])
+    return shown

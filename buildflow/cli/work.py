@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,10 +23,11 @@ class Work:
     def __init__(self, engine: VmEngine, progress: Progress, interruption: Interruption) -> None:
         self.engine, self.progress, self.interruption = engine, progress, interruption
 
-    def follow(self, row: Row, flow: Any) -> None:
-        """Show a build; `flow` nests its steps."""
+    def follow(self, row: Row, flow: Any, words: Mapping[str, str] | None = None) -> None:
+        """Show a build; `flow` nests its steps, `words` says what a status is called here."""
         steps = self.engine.show(row["id"])["steps"]
-        self.progress.follow(row["id"], row["name"] or row["id"][:8], flow, steps)
+        name = row["name"] or row["id"][:8]
+        self.progress.follow(row["id"], name, flow, steps=steps, words=words)
 
     def wait(self, handles: Sequence[Handle]) -> tuple[list[Row], list[str]]:
         """The builds as shown once they have ended, and an error for each that could not be."""
@@ -39,6 +40,7 @@ class Work:
             except BuildflowError as error:
                 errors.append(f"build {handle.id}: {error.summary}")
                 shown.append(self.engine.show(handle.id))
+            self.progress.ended(handle.id, shown[-1]["status"])
         return shown, errors
 
 

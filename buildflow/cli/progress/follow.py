@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -44,17 +45,28 @@ class Progress:
                 self._display.__exit__(*exc)
 
     def follow(
-        self, build: str, name: str, flow: Any = None, steps: list[dict[str, Any]] | None = None
+        self,
+        build: str,
+        name: str,
+        flow: Any = None,
+        *,
+        steps: list[dict[str, Any]] | None = None,
+        words: Mapping[str, str] | None = None,
     ) -> None:
-        """Show this build from now on; `flow` gives its nesting, `steps` how far it had come."""
+        """Show this build from now on.
+
+        `flow` gives its nesting, `steps` how far it had come, `words` what to call a status.
+        """
         with self._lock:
-            earlier = self.trees.get(build)
-            tree = BuildTree(name, flow)
-            if earlier is not None:
-                tree.began = earlier.began
+            tree = BuildTree(name, flow, words=words)
             if steps is not None:
                 tree.preset(steps)
             self.trees[build] = tree
+
+    def ended(self, build: str, status: str) -> None:
+        """How it ended, which no event tells."""
+        with self._lock:
+            self.trees[build].status = status
 
     def listen(self, event: StepEvent) -> None:
         """An engine's listener."""
@@ -63,7 +75,7 @@ class Progress:
             if tree is None:
                 tree = self.trees[event.build] = BuildTree(event.build[:8])
             line = tree.apply(event)
-            if self._display is not None:
+            if self._display is not None and line is not None:
                 with suppress(OSError, ValueError):
                     self._display.tell(event, line)
 

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.text import Text
 
 from buildflow.cli.progress.tree import BuildTree, Line, Mark
-from buildflow.cli.progress.words import SIGNS, STATUS_STYLES, duration, status_words
+from buildflow.cli.progress.words import SIGNS, STATUS_STYLES, duration
 
 if TYPE_CHECKING:
     from buildflow.engine.run import StepEvent
@@ -26,9 +26,8 @@ class LiveProgress:
     def __init__(self, console: Console, trees: dict[str, BuildTree]) -> None:
         self.trees = trees
         self._live = Live(
-            self, console=console, refresh_per_second=REFRESH_PER_S, transient=True,
-            redirect_stdout=False,
-        )  # fmt: skip
+            self, console=console, refresh_per_second=REFRESH_PER_S, redirect_stdout=False
+        )
 
     def __enter__(self) -> LiveProgress:
         self._live.start(refresh=False)
@@ -56,7 +55,7 @@ def tree_lines(tree: BuildTree, console: Console, room: int) -> Iterator[Text]:
     ascii_only = console.options.ascii_only
     heading = Text.assemble(
         (tree.name, "bold"), "  ",
-        (status_words(tree.status), STATUS_STYLES.get(tree.status, "")), "  ",
+        (tree.status_words, STATUS_STYLES.get(tree.status, "")), "  ",
         (duration(tree.seconds), "dim"), no_wrap=True, overflow="ellipsis",
     )  # fmt: skip
     yield heading
@@ -77,7 +76,7 @@ def _text(line: Line, now: float, width: int, ascii_only: bool) -> Text:
     if mark is Mark.PENDING:
         return text
     text.append(" " * (width - 2 * line.depth - len(line.text)))
-    words = f"failed, {mark}" if line.broken and mark is not Mark.FAILED else str(mark)
+    words = line.words
     text.append(f"{duration(line.seconds(now)):>9}  ", "dim")
     text.append(words, style)
     if line.error and not line.inner:

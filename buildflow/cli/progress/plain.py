@@ -45,6 +45,8 @@ class PlainProgress:
         if mark is Mark.UNDOING:
             self._announced.discard(id(line))
             return
+        if mark is Mark.UNDONE and not line.effect:
+            return  # nothing was there to be rolled back
         took = duration(line.seconds(tree.clock()))
         detail = f": {line.error}" if mark is Mark.FAILED and line.error else ""
         self._line(tree, f"{line.text}  {mark}  {took}{detail}")

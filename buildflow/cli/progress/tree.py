@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
@@ -52,6 +52,7 @@ class Line:
     text: str
     inner: list[Line] = field(default_factory=list)
     depth: int = 0
+    effect: bool = True
     own: Mark = Mark.PENDING
     failed: bool = False
     started: float | None = None
@@ -82,6 +83,14 @@ class Line:
         if not self.inner:
             return self.own in (Mark.RUNNING, Mark.UNDOING)
         return any(line.busy for line in self.inner)
+
+    @property
+    def words(self) -> str:
+        """How it stands, in words; a step without an effect has nothing to roll back."""
+        mark = self.mark
+        if mark is Mark.UNDONE and not self.inner and not self.effect:
+            return "failed" if self.failed else "walked back"
+        return f"failed, {mark}" if self.broken and mark is not Mark.FAILED else str(mark)
 
     @property
     def documented(self) -> bool:
@@ -118,18 +127,28 @@ class BuildTree:
     """One build as it is shown. `apply` is not called from two threads at once."""
 
     def __init__(
-        self, name: str, flow: Any = None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        name: str,
+        flow: Any = None,
+        *,
+        words: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = name
+        self._words = words or {}
         self.status = "queued"
         self.clock = clock
         self.began = clock()
         self.top = Line(name, name) if flow is None else _line(flow, 0)
         self._steps = {line.name: line for line in self.top.steps() if line is not self.top}
+        # a retry's line would say nothing: what it does shows in the steps that run again
+        self._unshown = set() if flow is None else {retry.name for retry in _retries(flow)}
 
-    def apply(self, event: StepEvent) -> Line:
-        """Take an event in; returns the line that it changed."""
+    def apply(self, event: StepEvent) -> Line | None:
+        """Take an event in; returns the line that it changed, if any."""
         self.status = event.status
+        if event.step in self._unshown:
+            return None
         line = self._steps.get(event.step)
         if line is None:  # a step of another flow, such as a rollback's when a delete was asked for
             line = Line(event.step, event.label, depth=1)
@@ -159,6 +178,11 @@ class BuildTree:
                 line.failed = step["state"] == "FAILURE"
 
     @property
+    def status_words(self) -> str:
+        """The build's status as people are told it."""
+        return self._words.get(self.status, self.status.replace("_", " "))
+
+    @property
     def seconds(self) -> float:
         """Since this display began."""
         return self.clock() - self.began
@@ -166,12 +190,18 @@ class BuildTree:
 
 def _line(node: Any, depth: int) -> Line:
     if not isinstance(node, tf_flow.Flow):
-        return Line(node.name, getattr(node, "label", node.name), depth=depth)
+        target = getattr(node, "target", node)  # a step that removes stands for the one that made
+        effect = getattr(target, "kind", None) is not None
+        return Line(node.name, getattr(node, "label", node.name), depth=depth, effect=effect)
     line = Line(node.name, node.name, depth=depth)
-    # a retry's line would say nothing: what it does shows in the steps that run again
-    line.inner = [_line(inner, depth + 1) for inner, _ in node.iter_nodes() if _shown(node, inner)]
+    nodes = (inner for inner, _ in node.iter_nodes() if inner is not node.retry)
+    line.inner = [_line(inner, depth + 1) for inner in nodes]
     return line
 
 
-def _shown(flow: Any, node: Any) -> bool:
-    return node is not flow.retry
+def _retries(flow: Any) -> Iterator[Any]:
+    if isinstance(flow, tf_flow.Flow):
+        if flow.retry is not None:
+            yield flow.retry
+        for inner, _ in flow.iter_nodes():
+            yield from _retries(inner)
