@@ -238,7 +238,8 @@ def normalise_inputs(inputs: Row) -> Row:
         "image": None, "boot_volume": None, "volumes": (), "networks": (), "no_network": False,
         "memory_mib": 512, "vcpus": 1, "virt_type": None, "hosts": (),
     }  # fmt: skip
-    return normalise(**{name: inputs.get(name, defaults.get(name)) for name in names})
+    given: dict[str, Any] = {name: inputs.get(name, defaults.get(name)) for name in names}
+    return normalise(**given)
 
 
 def open_world_of(settings: Settings, say: Callable[[str], None] = lambda _message: None) -> World:

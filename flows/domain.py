@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from buildflow.drivers.protocols import GuestSpec, Json
+from buildflow.drivers.protocols import ComputeDriver, GuestSpec, Json
 from buildflow.engine.keys import effect_key
 from buildflow.engine.step import Step
 from buildflow.errors import Conflict, DriverError, GuestDied
@@ -109,9 +109,10 @@ class ToXml(Step):
         )
         return compute.to_xml(spec)
 
-    def on(self, host: str) -> Any:
+    def on(self, host: str) -> ComputeDriver:
         """The hypervisor of `host`."""
-        return self.world.on(host)
+        compute: ComputeDriver = self.world.on(host)
+        return compute
 
 
 class DefineDomain(EffectStep):
@@ -204,6 +205,7 @@ class ReleaseSecrets(Step):
         self.secrets = secrets
 
     def perform(self, guest: Json) -> None:
-        """Undo the secrets' steps; what can't be removed is residue as in a rollback."""
-        for secret in self.secrets:
-            self.run.undo_step(self.run.steps[secret])
+        """Undo the secrets' steps; one that can't be removed fails the build."""
+        gone = [self.run.undo_step(self.run.steps[secret]) for secret in self.secrets]
+        if not all(gone):
+            raise DriverError("a secret could not be removed once QEMU had read it")

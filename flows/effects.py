@@ -25,10 +25,15 @@ KINDS: Final[dict[str, EffectKind]] = {
     kind.name: kind
     for kind in (
         EffectKind(
+            "claim", "room claimed on a host", "release the claim", ("guest", "domain", "directory")
+        ),
+        EffectKind(
             "directory", "the instance's directory on its host", "remove the directory",
             ("guest", "domain", "disk"),
         ),
-        EffectKind("port", "a port with its own MAC", "delete the port", ("guest", "vif", "binding")),
+        EffectKind(
+            "port", "a port with its own MAC", "delete the port", ("guest", "vif", "binding")
+        ),
         EffectKind("binding", "a port bound to a host", "unbind the port", ("guest", "vif")),
         EffectKind(
             "volume", "a volume made for this build", "delete the volume",

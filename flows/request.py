@@ -17,7 +17,7 @@ WAIT_MODES = ("power", "address", "console:REGEX")
 
 
 class VolumeRequest(BaseModel):
-    """One volume: an existing one by `id`, or one made from an image, a snapshot or blank (`size`)."""
+    """One volume: one that is there (`id`), or one made from an image, a snapshot or blank."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -71,7 +71,7 @@ class BuildRequest(BaseModel):
     """A virtual machine to be built. Memory in MiB, disk in GiB, times in seconds.
 
     `networks` empty means the driver's default NIC; the one word `none` means no NIC. `wait` is
-    power, address or console:REGEX. `virt_type` kvm or qemu; None lets the host's boot probe decide.
+    power, address or console:REGEX. `virt_type` kvm or qemu; None lets the boot probe decide.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,4 +1,4 @@
-"""Bases of this flow's steps: an effect whose kind comes from the table, and a plain state change."""
+"""Bases of this flow's steps: an effect of a kind that the table lists, and a plain state move."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class EffectStep(Step, abstract=True):
 
 
 class Enter(Step):
-    """Marks that the build enters a state; its triggers are given where the flow is put together."""
+    """Marks that the build enters a state; the triggers are given where the flow is made."""
 
     no_undo: ClassVar[str] = "the state table declares the way back"
 

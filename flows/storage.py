@@ -42,7 +42,8 @@ class FetchImage(Step):
 
     def perform(self) -> Json:
         """See drivers/protocols.py: ImageDriver.fetch."""
-        return self.world.image.fetch(self.image, self.pause).to_json()
+        image: Image = self.world.image.fetch(self.image, self.pause)
+        return image.to_json()
 
 
 class RootDisk(EffectStep):

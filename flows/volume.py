@@ -1,4 +1,6 @@
-"""Volumes: made, reserved, exported to the host, marked in-use, opened there (nova/virt/block_device.py).
+"""Volumes: made, reserved, exported, marked in-use, opened on their host.
+
+Follows nova/virt/block_device.py.
 
 Each of Cinder's calls is an effect with its own undo. With the attachments API one delete undoes
 three of them: the first undo deletes, the other two find nothing, which is success.
@@ -84,17 +86,17 @@ class ReserveVolume(_VolumeStep):
 
     def create(self, key: str, facts: Json) -> str:
         """Reserve it."""
-        with self.run.locks.hold(f"volume:{facts['volume_id']}"):
+        with self.hold(f"volume:{facts['volume_id']}"):
             return self.world.volume.reserve(key, facts["volume_id"], facts["instance"])
 
     def delete(self, key: str, facts: Json) -> None:
         """Unreserve it."""
-        with self.run.locks.hold(f"volume:{facts['volume_id']}"):
+        with self.hold(f"volume:{facts['volume_id']}"):
             self.world.volume.unreserve(key, facts["volume_id"], facts["instance"])
 
 
 class ConnectVolume(_VolumeStep):
-    """attachments.update, or os-initialize_connection. Provides connection_info, without secrets."""
+    """attachments.update, or os-initialize_connection. Provides connection_info, no secrets."""
 
     kind: ClassVar[str] = "attachment"
 
@@ -114,21 +116,22 @@ class ConnectVolume(_VolumeStep):
 
     def create(self, key: str, facts: Json) -> Json:
         """Have it exported."""
-        with self.run.locks.hold(f"volume:{facts['volume_id']}"):
+        with self.hold(f"volume:{facts['volume_id']}"):
             return self.world.volume.initialize_connection(
                 facts["attachment_id"], facts["volume_id"], facts["connector"], self.mountpoint
             )
 
     def delete(self, key: str, facts: Json) -> None:
         """Take the export back."""
-        with self.run.locks.hold(f"volume:{facts['volume_id']}"):
+        with self.hold(f"volume:{facts['volume_id']}"):
             self.world.volume.terminate_connection(
                 facts["attachment_id"], facts["volume_id"], facts["connector"]
             )
 
     def external_id(self, result: Any) -> str | None:
         """The export's name, where it has one."""
-        return result["data"].get("target_iqn") or result["data"].get("name")
+        name: str | None = result["data"].get("target_iqn") or result["data"].get("name")
+        return name
 
 
 class AttachVolume(_VolumeStep):
@@ -158,7 +161,7 @@ class AttachVolume(_VolumeStep):
 
     def delete(self, key: str, facts: Json) -> None:
         """Mark it detached."""
-        with self.run.locks.hold(f"volume:{facts['volume_id']}"):
+        with self.hold(f"volume:{facts['volume_id']}"):
             self.world.volume.detach(facts["attachment_id"], facts["volume_id"], facts["instance"])
 
 
@@ -183,7 +186,7 @@ class ConnectHost(_VolumeStep):
 
     def create(self, key: str, facts: Json) -> Json:
         """Open it."""
-        with self.run.locks.hold(f"volume:{facts['volume_id']}"):
+        with self.hold(f"volume:{facts['volume_id']}"):
             return self.on(facts["host"]).connect_volume(
                 facts["connection_info"],
                 lambda: self.world.volume.connection_secrets(
@@ -193,7 +196,7 @@ class ConnectHost(_VolumeStep):
 
     def delete(self, key: str, facts: Json) -> None:
         """Flush it and close it."""
-        with self.run.locks.hold(f"volume:{facts['volume_id']}"):
+        with self.hold(f"volume:{facts['volume_id']}"):
             self.on(facts["host"]).disconnect_volume(facts["connection_info"])
 
 

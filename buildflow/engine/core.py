@@ -1,41 +1,35 @@
 """The engine: accepts builds, runs them on a bounded pool, resumes, stops, removes and shows them.
 
 It is general: a flow is any TaskFlow flow of Steps, made by a factory that takes plain arguments
-which survive JSON. What a virtual machine is, only buildflow/flows and buildflow/api know.
+which survive JSON. What a virtual machine is, only buildflow/flows and buildflow/api know. How one
+build is carried to its end: engine/carry.py.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any, Self
 
-from taskflow import states as tf_states
-
 from buildflow.config import Settings
-from buildflow.engine import owner as ownership
+from buildflow.engine.carry import Carrier, flow_uuid
 from buildflow.engine.clock import Clock, SystemClock, stamp
-from buildflow.engine.definitions import (
-    Definition,
-    Definitions,
-    FlowFactory,
-    define,
-    dotted_name,
-)
-from buildflow.engine.fingerprint import require_fit
+from buildflow.engine.definitions import FlowFactory, dotted_name
 from buildflow.engine.guard import Decision, Intention, decide
-from buildflow.engine.locks import KeyedLocks
-from buildflow.engine.persistence import StoreBackend, load_flow_detail
-from buildflow.engine.removal import removal_flow
-from buildflow.engine.run import Halt, Listener, Points, Run, StepEvent
-from buildflow.engine.runner import force_revert, make_engine
+from buildflow.engine.run import Listener, Points
 from buildflow.engine.show import as_shown
-from buildflow.engine.store import TERMINAL, Row, Rows, Store
+from buildflow.engine.store import ENDED, Row, Rows, Store
+from buildflow.engine.unfit import unfit
 from buildflow.errors import BadInput, BuildflowError, StaleOwner
 
-ENDED = (*TERMINAL, "residue")
+__all__ = ("ENDED", "Engine", "Handle", "flow_uuid")
+
+# how often a build is looked at that another process is at work on
+FOLLOW_S = 0.1
 
 
 class Handle:
@@ -73,7 +67,7 @@ class Handle:
 Handles = list[Handle]
 
 
-class Engine:
+class Engine(Carrier):
     """See the module. Close it, or use it as a context manager.
 
     * `world`: handed to the steps as `step.world`: drivers, or whatever your flows need.
@@ -95,33 +89,23 @@ class Engine:
         watch_s: float | None = 0.2,
         owner_expiry_s: int = 30,
     ) -> None:
-        self.settings, self._world = settings, world
-        self.clock = clock or SystemClock()
-        self.store = store or Store(settings.store_url)
         self._own_store = store is None
-        self.points = points
-        self.listeners: list[Listener] = [listener] if listener else []
-        self.locks = KeyedLocks()
-        self.definitions = Definitions()
-        self._parallel = parallel
-        self._watch_s = watch_s
-        self._owner_expiry_s = owner_expiry_s
-        self._owner: str | None = None
-        self._mutex = threading.RLock()
+        super().__init__(
+            settings,
+            world,
+            store or Store(settings.store_url),
+            clock or SystemClock(),
+            points=points,
+            listener=listener,
+            parallel=parallel,
+            watch_s=watch_s,
+            owner_expiry_s=owner_expiry_s,
+        )
         self._pool: ThreadPoolExecutor | None = None
-        self._step_pool: ThreadPoolExecutor | None = None
-        self._runs: dict[str, Run] = {}
         self._futures: dict[str, Future[None]] = {}
-        self._closing = threading.Event()
-        self._interrupted = False
-        self._watcher: threading.Thread | None = None
+        self._closed = False
 
-    @property
-    def world(self) -> Any:
-        """What the steps act on."""
-        return self._world
-
-    # --- what a user calls -------------------------------------------------------------------------
+    # --- what a user calls ----------------------------------------------------------------------
 
     def run(
         self,
@@ -185,8 +169,6 @@ class Engine:
             "deadline_at": None,
         }
         if timeout_s is not None:
-            from datetime import timedelta
-
             build["deadline_at"] = stamp(now + timedelta(seconds=timeout_s))
         detail = {
             "uuid": flow_uuid(new_id, "build"),
@@ -207,21 +189,9 @@ class Engine:
             if decide(row, intention) is Decision.NOTHING:
                 return Handle(self, build_id, None)
             if row["status"] not in ENDED and row["owner"] != self._owner and self.owner_lives(row):
-                return self._await_other(build_id, intention)
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(
-                    self.settings.max_concurrent_builds, thread_name_prefix="build"
-                )
+                return self._follow(build_id, intention)
             fresh = row if row["seq"] == 0 and row["owner"] == self._owner else None
-            future = self._pool.submit(self.carry_out, build_id, intention, row=fresh)
-            self._futures[build_id] = future
-            future.add_done_callback(lambda done: self._forget(build_id, done))
-        return Handle(self, build_id, future)
-
-    def _forget(self, build_id: str, future: Future[None]) -> None:
-        with self._mutex:
-            if self._futures.get(build_id) is future:
-                del self._futures[build_id]
+            return Handle(self, build_id, self._submit(build_id, intention, fresh))
 
     def resume(self, names: Sequence[str] | None = None, *, revert: bool = False) -> Handles:
         """Go on with builds that a process left behind, or roll them back; all of them by default.
@@ -233,12 +203,12 @@ class Engine:
             rows = [
                 row
                 for row in self.store.unfinished()
-                if row["status"] != "residue" and not self.owner_lives(row)
+                if row["status"] != "residue" and not self._at_work(row)
             ]
         else:
             rows = [self.store.find(name) for name in names]
             for row in rows:
-                if row["status"] not in ENDED and self.owner_lives(row):
+                if row["status"] not in ENDED and self._at_work(row):
                     raise StaleOwner(
                         f"build {row['id']} is being worked on by a process that lives;"
                         " `buildflow cancel` stops it"
@@ -263,8 +233,13 @@ class Engine:
         for build_id, run in list(self._runs.items()):
             run.note_stop("interrupted")
             threading.Thread(
-                target=self.store.request_stop, args=(build_id, "interrupted"), daemon=True
+                target=self._request_quietly, args=(build_id, "interrupted"), daemon=True
             ).start()
+
+    def _request_quietly(self, build_id: str, reason: str) -> None:
+        # the run has been told already: what is stored is for a resume, should we be killed now
+        with contextlib.suppress(BuildflowError):
+            self.store.request_stop(build_id, reason)
 
     def delete(self, name: str) -> Handle:
         """Remove a build and all it made; at any moment it wins over whatever goes on."""
@@ -275,11 +250,7 @@ class Engine:
         run = self._runs.get(row["id"])
         if run is not None:
             run.note_stop("deleted")
-            with self._mutex:
-                return Handle(self, row["id"], self._futures.get(row["id"]))
-        if self.owner_lives(row):
-            return self._await_other(row["id"], Intention.DELETE)
-        return self.start(row, Intention.DELETE)
+        return self._follow(row["id"], Intention.DELETE)
 
     def cleanup(self, name: str | None = None) -> Handles:
         """Go on with the undo of what is residue; of every such build by default."""
@@ -310,12 +281,18 @@ class Engine:
             for line in self.store.history(row["id"])
         ]
 
+    def unfit_builds(self) -> Rows:
+        """Unfinished builds that this version's flows could not go on with; see engine/unfit.py."""
+        return unfit(self.store, self.definitions)
+
     def wait(self, names: Iterable[str]) -> Rows:
         """Wait for builds that run here, and show them."""
         return [Handle(self, n, self._futures.get(n)).wait() for n in names]
 
     def close(self, *, cancel: bool = False) -> None:
         """Wait for what runs here, or with `cancel` stop and roll it back; then let go."""
+        with self._mutex:
+            self._closed = True
         if cancel:
             for build_id in list(self._futures):
                 self.cancel(build_id)
@@ -327,10 +304,9 @@ class Engine:
         if self._step_pool is not None:
             self._step_pool.shutdown(wait=True)
         if self._owner is not None:
-            try:
+            # a row of a process that is gone does no harm
+            with contextlib.suppress(BuildflowError):
                 self.store.forget_owner(self._owner)
-            except BuildflowError:
-                pass  # a row of a process that is gone does no harm
         if self._own_store:
             self.store.close()
 
@@ -340,264 +316,68 @@ class Engine:
     def __exit__(self, *exc: object) -> None:
         self.close(cancel=exc[0] is not None)
 
-    # --- ownership -----------------------------------------------------------------------------------
+    # --- threads --------------------------------------------------------------------------------
 
-    def owner_id(self) -> str:
-        """This process as an owner of builds; registered at first use."""
+    def _at_work(self, row: Row) -> bool:
+        return row["id"] in self._futures or self.owner_lives(row)
+
+    def _submit(self, build_id: str, intention: Intention, row: Row | None) -> Future[None]:
+        """On the pool, first come first served."""
         with self._mutex:
-            if self._owner is None:
-                row = ownership.describe_self(self.clock, self._owner_expiry_s)
-                self.store.register_owner(row)
-                self._owner = row["id"]
-            return self._owner
-
-    def owner_lives(self, row: Row) -> bool:
-        """Whether a process, this one included, may be at work on the build."""
-        if row["owner"] is None:
-            return False
-        if row["owner"] == self._owner:
-            return row["id"] in self._runs or row["id"] in self._futures
-        return ownership.lives(self.store.owner(row["owner"]), self.clock.now())
-
-    def _await_other(self, build_id: str, intention: Intention) -> Handle:
-        """A handle on a build that another process is at work on; taken over should it die."""
-
-        def follow() -> None:
-            while True:
-                row = self.store.build(build_id)
-                if row is None or row["status"] in ENDED:
-                    break
-                if not self.owner_lives(row):
-                    self.carry_out(build_id, intention)
-                    return
-                self.clock.sleep(0.1)
-            row = self.store.find(build_id)
-            if intention is not Intention.DELETE:
-                return
-            if row["status"] != "residue" and row["vm_state"] not in (None, "deleted"):
-                self.carry_out(build_id, Intention.DELETE)
-
-        with self._mutex:
+            if self._closed:
+                raise BadInput("this engine has been closed")
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(
                     self.settings.max_concurrent_builds, thread_name_prefix="build"
                 )
-            return Handle(self, build_id, self._pool.submit(follow))
+            future = self._pool.submit(self.carry_out, build_id, intention, row=row)
+            self._futures[build_id] = future
+        future.add_done_callback(lambda done: self._forget(build_id, done))
+        return future
 
-    # --- carrying a build out ------------------------------------------------------------------------
-
-    def carry_out(
-        self,
-        build_id: str,
-        intention: Intention = Intention.RUN,
-        *,
-        take_over: bool = False,
-        row: Row | None = None,
-    ) -> None:
-        """Claim a build and bring it to an end, in this thread.
-
-        `row` is the build's as just accepted here; it is read when not given. `take_over` claims it although its owner seems to live (a jobboard's verdict). Raises
-        StaleOwner, FlowChanged or StoreError with the build left for another try.
-        """
-        row = row or self.store.build(build_id)
-        if row is None:
-            raise BadInput(f"no build has the id {build_id!r}")
-        decision = decide(row, intention)
-        if decision is Decision.NOTHING:
-            return
-        definition = self.definitions.lend(row["flow"], row["inputs"])
-        if decision is Decision.FORWARD:
-            require_fit(row["id"], row["fingerprint"], definition.fingerprint)
-        row = self._claim(row, take_over=take_over)
-        run = self._open_run(row, definition, decision)
-        try:
-            if decision is Decision.REMOVE:
-                self._remove(run, definition)
-            elif decision is Decision.SWEEP:
-                self._sweep(run, deleting=intention is Intention.DELETE)
-            else:
-                self._run_flow(run, definition, back=decision is Decision.BACK)
-        except Halt as halt:
-            self._take_back(run, halt)
-            raise halt.error from None
-        finally:
-            with self._mutex:
-                self._runs.pop(build_id, None)
-        self.definitions.take_back(definition)
-
-    def _claim(self, row: Row, *, take_over: bool) -> Row:
-        me = self.owner_id()
-        if row["owner"] == me and row["id"] not in self._runs:
-            return row
-        if not take_over and row["status"] not in ENDED and self.owner_lives(row):
-            raise StaleOwner(f"build {row['id']} is being worked on by another process")
-        epoch = self.store.claim(row["id"], me, row["epoch"])
-        if epoch is None:
-            raise StaleOwner(f"build {row['id']} was claimed by another process just now")
-        claimed = self.store.build(row["id"])
-        if claimed is None or claimed["epoch"] != epoch:
-            raise StaleOwner(f"build {row['id']} was claimed by another process just now")
-        return claimed
-
-    def _open_run(self, row: Row, definition: Definition, decision: Decision) -> Run:
-        from datetime import datetime
-
-        name = "delete" if decision is Decision.REMOVE else "build"
-        detail_uuid = flow_uuid(row["id"], name)
-        fresh = row["seq"] == 0
-        run = Run(
-            self.store,
-            row,
-            detail_uuid,
-            world=self.world,
-            clock=self.clock,
-            settings=self.settings,
-            effects=() if fresh else self.store.effects(row["id"]),
-            atom_rows=() if fresh else self.store.atoms(detail_uuid),
-            points=self.points,
-            listener=self._tell if self.listeners else None,
-        )
-        run.locks = self.locks
-        if row["deadline_at"] is not None:
-            left = datetime.fromisoformat(row["deadline_at"]) - self.clock.now()
-            run.deadline = self.clock.monotonic() + left.total_seconds()
-        definition.bind(run)
-        run.steps = definition.steps
+    def _forget(self, build_id: str, future: Future[None]) -> None:
         with self._mutex:
-            self._runs[row["id"]] = run
-            if self._interrupted:  # it came while this build was accepted but not yet a run
-                run.note_stop("interrupted")
-            if self._watch_s is not None and self._watcher is None:
-                self._watcher = threading.Thread(target=self._watch, name="watch", daemon=True)
-                self._watcher.start()
-        return run
+            if self._futures.get(build_id) is future:
+                del self._futures[build_id]
 
-    def _run_flow(self, run: Run, definition: Definition, *, back: bool) -> None:
-        detail = self._load_detail(run, "build")
-        states = {atom.name: (atom.state, atom.intention) for atom in detail}
-        run.resumed_from(n for n, (state, _) in states.items() if state == tf_states.RUNNING)
-        run.rescheduling = any(
-            state == tf_states.RETRYING or intention == tf_states.RETRY
-            for state, intention in states.values()
-        )
-        # TaskFlow would take a flow that it calls finished from the top again (B2)
-        detail.state = tf_states.PENDING if not states else tf_states.SUSPENDED
-        pool = self._steps() if self._parallel else None
-        backend = StoreBackend(self.store)
-        engine = make_engine(definition.flow, detail, backend, run, pool, definition.compilation)
-        if back:
-            run.rescheduling = False
-            run.going_back = run.going_back or run.status == "rolling_back"
-            if run.stop is not None and run.fault is None:
-                from buildflow.errors import BuildStopped
+    def _follow(self, build_id: str, intention: Intention) -> Handle:
+        """A handle on a build that somebody is at work on; taken over should that process die.
 
-                run.blame(BuildStopped(run.stop), "")
-            force_revert(engine)
-        run.fetch_results = engine.storage.fetch_all
-        try:
-            engine.run()
-        except Exception as error:
-            if run.fault is None and run.status != "complete":
-                run.blame(error, "")
-        if run.status != "complete":
-            run.rescheduling = False
-            run.end_rollback()
-
-    def _remove(self, run: Run, definition: Definition) -> None:
-        """The delete flow. Steps go forward, and nothing stops them but what can't be removed."""
-        run.removing = True
-        if run.status != "rolling_back":
-            run.set_status("rolling_back")
-        run.begin_deleting()
-        removal = define(self.removal(run.row, definition.flow))
-        removal.bind(run)
-        run.steps = {**definition.steps, **removal.steps}
-        detail = self._load_detail(run, "delete")
-        detail.state = tf_states.PENDING if not len(detail) else tf_states.SUSPENDED
-        run.record_flow(detail)
-        run.commit()
-        if removal.atoms:
-            make_engine(
-                removal.flow, detail, StoreBackend(self.store), run, None, removal.compilation
-            ).run()
-        run.sweep()
-        run.end_rollback()
-
-    def removal(self, row: Row, flow: Any) -> Any:
-        """The delete flow for what `flow` made."""
-        return removal_flow(flow, f"delete {flow.name}")
-
-    def _sweep(self, run: Run, *, deleting: bool) -> None:
-        run.going_back = True
-        if deleting:
-            run.begin_deleting()
-        run.set_status("rolling_back")
-        run.commit()
-        run.sweep(again=True)
-        run.end_rollback()
-
-    def _load_detail(self, run: Run, name: str) -> Any:
-        from taskflow.persistence import models
-
-        if name == "build" and run.seq == 0:
-            return models.FlowDetail("build", run.flow_uuid)
-        for row in self.store.flows(run.id):
-            if row["uuid"] == run.flow_uuid:
-                return load_flow_detail(self.store, row)
-        return models.FlowDetail(name, run.flow_uuid)
-
-    def _take_back(self, run: Run, halt: Halt) -> None:
-        """A stale owner's last effects: removed again when the ledger says that they are undone.
-
-        Between the commit of an intent and its effect this process may have been stopped for so
-        long that another took over, found nothing, and ended the build.
+        It has a thread of its own: one that only waits must not keep a build off the pool.
         """
-        if not isinstance(halt.error, StaleOwner) or not run.made:
-            return
-        ledger = {effect["key"]: effect for effect in self.store.effects(run.id)}
-        for step, key in reversed(run.made):
-            effect = ledger.get(key)
-            if effect is not None and effect["state"] == "undone":
-                try:
-                    step.delete(key, effect["facts"])
-                except Exception:  # noqa: S112 - `gc` lists it; there is no row to write to
-                    continue
+        future: Future[None] = Future()
 
-    # --- threads -------------------------------------------------------------------------------------
-
-    def _steps(self) -> ThreadPoolExecutor:
-        with self._mutex:
-            if self._step_pool is None:
-                self._step_pool = ThreadPoolExecutor(
-                    4 * self.settings.max_concurrent_builds, thread_name_prefix="step"
-                )
-            return self._step_pool
-
-    def _watch(self) -> None:
-        """Look for stop requests of other processes, and say that this owner lives."""
-        beat = self.clock.monotonic()
-        while not self._closing.wait(self._watch_s):
-            runs = dict(self._runs)
+        def body() -> None:
             try:
-                if runs:
-                    for build_id, (stop, epoch) in self.store.stops(list(runs)).items():
-                        if stop is not None:
-                            runs[build_id].note_stop(stop)
-                        elif epoch != runs[build_id].epoch:
-                            runs[build_id].note_stop("lost")
-                if self._owner is not None and self.clock.monotonic() - beat > (
-                    self._owner_expiry_s / 4
-                ):
-                    beat = self.clock.monotonic()
-                    self.store.heartbeat(self._owner, stamp(self.clock.now()))
-            except BuildflowError:
-                continue  # the next commit will say it better
+                self._see_through(build_id, intention)
+            except BaseException as error:
+                future.set_exception(error)
+            else:
+                future.set_result(None)
 
-    def _tell(self, event: StepEvent) -> None:
-        for listener in list(self.listeners):
-            listener(event)
+        threading.Thread(target=body, name="follow", daemon=True).start()
+        return Handle(self, build_id, future)
 
+    def _see_through(self, build_id: str, intention: Intention) -> None:
+        while True:
+            self._await_here(lambda: self._futures.get(build_id))
+            row = self.store.build(build_id)
+            if row is None:
+                raise BadInput(f"no build has the id {build_id!r}")
+            if row["status"] == "residue" or decide(row, intention) is Decision.NOTHING:
+                return
+            if row["status"] in ENDED or not self._at_work(row):
+                with self._mutex:
+                    if build_id not in self._futures:
+                        self._submit(build_id, intention, None)
+                continue
+            if self._closing.wait(FOLLOW_S):
+                raise StaleOwner(f"build {build_id} is still at work in another process")
 
-def flow_uuid(build: str, name: str) -> str:
-    """The uuid of a build's flow detail."""
-    return str(uuid.uuid5(uuid.UUID(build), f"flow:{name}"))
+    @staticmethod
+    def _await_here(find: Callable[[], Future[None] | None]) -> None:
+        future = find()
+        if future is not None:
+            # where another process was faster, it is followed
+            with contextlib.suppress(StaleOwner):
+                future.result()

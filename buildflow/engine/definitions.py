@@ -12,6 +12,7 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +20,10 @@ from taskflow.patterns import linear_flow
 
 from buildflow.engine.complete import Complete
 from buildflow.engine.fingerprint import Entry, atoms_of, fingerprint
+from buildflow.engine.graph import Graph
+from buildflow.engine.persistence import StoreBackend
 from buildflow.engine.removal import Remove
-from buildflow.engine.runner import compile_flow
+from buildflow.engine.runner import SerialEngine, compile_flow, has_independent_steps, make_engine
 from buildflow.engine.step import Step
 from buildflow.engine.store import Row
 from buildflow.errors import BadInput, DefinitionError
@@ -39,9 +42,28 @@ class Definition:
     flow: Any
     atoms: tuple[Any, ...]
     fingerprint: list[Entry]
-    compilation: Any
+    graph: Graph
     key: str | None = None
     steps: dict[str, Step] = field(default_factory=dict)
+    _engine: Any = None
+
+    def engine(
+        self,
+        detail: Any,
+        run: Any,
+        backend: StoreBackend,
+        pool: Callable[[], ThreadPoolExecutor] | None,
+    ) -> Any:
+        """A TaskFlow engine for this flow that works on `detail` and tells `run` what it changes.
+
+        `pool` gives the threads for steps that may overlap; None has them one after the other.
+        """
+        if self._engine is None:
+            overlap = pool() if pool is not None and has_independent_steps(self.flow) else None
+            self._engine = make_engine(self.flow, self.graph, detail, backend, overlap)
+        lock = None if isinstance(self._engine, SerialEngine) else run.lock
+        self._engine.take(detail, run, lock)
+        return self._engine
 
     def bind(self, run: Any) -> None:
         """Tie every atom to the run that carries it out."""

@@ -63,6 +63,8 @@ TABLE: Final[dict[tuple[str, Intention], Decision]] = {
 def decide(row: Row, intention: Intention) -> Decision:
     """What is to be done with the build `row`."""
     decision = TABLE[row["status"], intention]
+    if row["status"] == "rolled_back" and row.get("vm_state") in (None, "deleted"):
+        return Decision.NOTHING  # there is no record of a failure left to delete either
     if row["status"] == "rolling_back" and row.get("task_state") == "deleting":
         # a delete that was cut off goes on as one; a build that was being rolled back when the
         # delete came is rolled back by its own flow

@@ -12,7 +12,9 @@ in the row says whether the unit was applied.
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,7 +30,8 @@ class Unit:
     build: str
     epoch: int
     seq: int
-    unless_stopped: bool = False
+    unless_stopped: bool = False  # refuse it when the stop request is not `known_stop` any more
+    known_stop: str | None = None
     new: Params | None = None  # the row of a build that is being accepted: it needs no fence
     instance: Params | None = None
     many: list[tuple[Prepared, list[Params]]] = field(default_factory=list)
@@ -38,12 +41,17 @@ class Unit:
     done: threading.Event | None = None
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818 - an outcome, not an error of anybody's
     """Inside a commit: this unit's fence or compare-and-set did not hold."""
 
 
 class Journal:
-    """Group commit on one connection. `connect` opens a raw DBAPI connection in manual mode."""
+    """Group commit on one connection.
+
+    `connect` opens a raw DBAPI connection in manual mode; `lost` tells whether an error means that
+    the connection has gone, so that the unit is worth another try. `on_commit` is called with
+    `before` and `after` round each unit, in the thread that commits it.
+    """
 
     def __init__(
         self,
@@ -52,12 +60,13 @@ class Journal:
         begin: str,
         translate: Callable[[Exception], StoreError],
         *,
+        lost: Callable[[Exception], bool] = lambda _: False,
         reconnect_attempts: int = 0,
         on_commit: Callable[[str, Unit], None] | None = None,
-        sleep: Callable[[float], None] | None = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._connect, self._statements, self._begin = connect, statements, begin
-        self._translate = translate
+        self._translate, self._lost = translate, lost
         self._reconnect_attempts = reconnect_attempts
         self._sleep = sleep
         self.on_commit = on_commit
@@ -72,8 +81,8 @@ class Journal:
         """Make `unit` durable; returns the build's stop request, None when there is none.
 
         Raises StaleOwner when another owner has the build, StateConflict when the instance is not
-        in the version that the unit starts from or (with `unless_stopped`) a stop was asked for,
-        StoreError when the database fails. In each case nothing of the unit was written.
+        in the version that the unit starts from or (with `unless_stopped`) a stop was asked for
+        meanwhile, StoreError when the database fails. In each case nothing of it was written.
         """
         hook = self.on_commit
         if hook is not None:
@@ -102,12 +111,12 @@ class Journal:
             batch, self._queue = self._queue, []
         try:
             self._write(batch)
-        except BaseException as error:
-            failure = error if isinstance(error, Exception) else StoreError("commit interrupted")
+        except BaseException:
+            # a KeyboardInterrupt in the leader's thread: what was begun is undone, or was done
+            self._discard()
             for unit in batch:
-                unit.error = unit.error or failure
-            if not isinstance(error, Exception):
-                raise
+                unit.error = unit.error or StoreError("the commit was interrupted")
+            raise
         finally:
             with self._mutex:
                 successor = self._queue[0] if self._queue else None
@@ -121,22 +130,27 @@ class Journal:
                 successor.done.set()
 
     def _write(self, batch: list[Unit]) -> None:
+        """Commit `batch`, or leave in each of its units why it could not be."""
         attempt = 0
         while True:
             try:
-                self._write_once(batch)
+                self._write_once(batch, again=attempt > 0)
             except Exception as error:
                 self._discard()
                 attempt += 1
-                translated = self._translate(error)
-                if attempt > self._reconnect_attempts:
-                    raise translated from error
-                if self._sleep is not None:
+                if self._lost(error) and attempt <= self._reconnect_attempts:
                     self._sleep(min(0.1 * 2**attempt, 2.0))
-            else:
-                return
+                    continue
+                if len(batch) > 1 and not self._concerns_all(error):
+                    for unit in batch:  # one that can't be written must not take others with it
+                        self._write([unit])
+                    return
+                for unit in batch:
+                    unit.error = self._translate(error)
+                    unit.error.__cause__ = error
+            return
 
-    def _write_once(self, batch: list[Unit]) -> None:
+    def _write_once(self, batch: list[Unit], *, again: bool) -> None:
         if self._connection is None:
             self._connection = self._connect()
         cursor = self._connection.cursor()
@@ -145,7 +159,7 @@ class Journal:
         for unit in batch:
             unit.error = None
             try:
-                self._apply(cursor, unit)
+                self._apply(cursor, unit, again=again)
             except Refusal as refusal:
                 unit.error = refusal.args[0]
         self._connection.commit()
@@ -153,39 +167,38 @@ class Journal:
         self.commits += 1
         self.units += len(batch)
 
-    def _apply(self, cursor: Any, unit: Unit) -> None:
+    def _apply(self, cursor: Any, unit: Unit, *, again: bool) -> None:
         s = self._statements
         if unit.new is not None:
             s.new_build.execute(cursor, unit.new)
             if cursor.rowcount != 1:
+                if again and self._is_there(cursor, unit):
+                    return
                 raise Refusal(StateConflict(f"build {unit.build}: its name or request is taken"))
             self._write_rows(cursor, unit)
             return
-        fence = s.fence_unless_stopped if unit.unless_stopped else s.fence
-        fence.execute(
-            cursor,
-            {"b_id": unit.build, "b_epoch": unit.epoch, "b_seq": unit.seq - 1, "seq": unit.seq},
-        )
+        fence = {"b_id": unit.build, "b_epoch": unit.epoch, "b_seq": unit.seq - 1, "seq": unit.seq}
+        if unit.unless_stopped:
+            s.fence_unless_stopped.execute(cursor, {**fence, "b_stop": unit.known_stop})
+        else:
+            s.fence.execute(cursor, fence)
         row = cursor.fetchone()
         if row is None:
-            self._explain(cursor, unit)
+            self._explain(cursor, unit, again=again)
             return
         unit.stop = row[0]
         if unit.instance is not None:
             s.instance.execute(cursor, unit.instance)
             if cursor.rowcount != 1:
                 # the fence has moved the sequence number alone: put it back, nothing was written
-                s.fence.execute(
-                    cursor,
-                    {
-                        "b_id": unit.build,
-                        "b_epoch": unit.epoch,
-                        "b_seq": unit.seq,
-                        "seq": unit.seq - 1,
-                    },
-                )
+                s.fence.execute(cursor, {**fence, "b_seq": unit.seq, "seq": unit.seq - 1})
                 raise Refusal(StateConflict(f"build {unit.build}: its instance was changed"))
         self._write_rows(cursor, unit)
+
+    @staticmethod
+    def _concerns_all(error: Exception) -> bool:
+        """Whether the database itself failed (full, locked, gone), and not one row of one unit."""
+        return type(error).__name__ in ("OperationalError", "InterfaceError", "StoreError")
 
     @staticmethod
     def _write_rows(cursor: Any, unit: Unit) -> None:
@@ -195,31 +208,31 @@ class Journal:
             else:
                 prepared.execute_many(cursor, rows)
 
-    def _explain(self, cursor: Any, unit: Unit) -> None:
-        """Why the fence did not hold; returns when this very unit had been applied before."""
+    def _is_there(self, cursor: Any, unit: Unit) -> bool:
+        """Whether a new build had been accepted by the very commit whose answer was lost."""
+        self._statements.build_where.execute(cursor, {"b_id": unit.build})
+        return cursor.fetchone() is not None
+
+    def _explain(self, cursor: Any, unit: Unit, *, again: bool) -> None:
+        """Why the fence did not hold; returns when `again` finds this very unit applied before."""
         self._statements.build_where.execute(cursor, {"b_id": unit.build})
         row = cursor.fetchone()
         if row is None:
             raise Refusal(StaleOwner(f"build {unit.build} is no longer in the store"))
         epoch, seq, stop = row
         unit.stop = stop
-        if epoch == unit.epoch and seq == unit.seq:
+        if again and epoch == unit.epoch and seq == unit.seq:
             return
-        if epoch == unit.epoch and seq == unit.seq - 1 and stop is not None:
+        if epoch == unit.epoch and seq == unit.seq - 1 and unit.unless_stopped:
             raise Refusal(StateConflict(f"build {unit.build}: asked to stop ({stop})"))
-        raise Refusal(
-            StaleOwner(
-                f"build {unit.build} has another owner now (epoch {epoch}, ours {unit.epoch})"
-            )
-        )
+        found = f"epoch {epoch} and commit {seq}, ours {unit.epoch} and {unit.seq - 1}"
+        raise Refusal(StaleOwner(f"build {unit.build} has another owner now ({found})"))
 
     def _discard(self) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            try:
+            with contextlib.suppress(Exception):  # it is broken; closing is a courtesy
                 connection.close()
-            except Exception:  # noqa: S110 - it is broken; closing is a courtesy
-                pass
 
     def close(self) -> None:
         """Close the connection."""

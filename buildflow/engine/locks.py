@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+
+# how often one that waits looks up
+LOOK_S = 0.1
 
 
 class KeyedLocks:
@@ -16,21 +19,27 @@ class KeyedLocks:
         self._waiting: dict[str, deque[threading.Event]] = {}
 
     @contextmanager
-    def hold(self, key: str) -> Iterator[None]:
-        """Hold `key`; those who ask while it is held get it in the order in which they asked."""
+    def hold(self, key: str, look: Callable[[], None] | None = None) -> Iterator[None]:
+        """Hold `key`; those who ask while it is held get it in the order in which they asked.
+
+        `look` is called often while it waits, and gives the place in the queue up by raising.
+        """
         mine = threading.Event()
         with self._mutex:
             queue = self._waiting.setdefault(key, deque())
             queue.append(mine)
             if len(queue) == 1:
                 mine.set()
-        mine.wait()
         try:
+            while not mine.wait(LOOK_S):
+                if look is not None:
+                    look()
             yield
         finally:
             with self._mutex:
-                queue.popleft()
-                if queue:
-                    queue[0].set()
-                else:
+                was_first = queue[0] is mine
+                queue.remove(mine)
+                if not queue:
                     del self._waiting[key]
+                elif was_first:
+                    queue[0].set()

@@ -57,4 +57,6 @@ def lives(owner: Row | None, now: datetime) -> bool:
             return False
         return pid_started(owner["pid"]) == owner["pid_started"]
     beat = datetime.fromisoformat(owner["heartbeat_at"])
-    return now - beat < timedelta(seconds=owner["expiry_s"])
+    expiry = timedelta(seconds=float(owner["expiry_s"]))
+    alive: bool = now - beat < expiry
+    return alive

@@ -12,6 +12,7 @@ Loading builds details from rows without `RetryDetail.from_dict`, which destroys
 from __future__ import annotations
 
 import contextlib
+import uuid
 from collections.abc import Iterable
 from typing import Any, Protocol
 
@@ -34,7 +35,7 @@ class Recorder(Protocol):
         """The flow's detail has changed."""
 
 
-# --- rows <-> details ---------------------------------------------------------------------------
+# --- rows <-> details --------------------------------------------------------------------------
 
 
 def encode_failure(failure: Any) -> Row | None:
@@ -110,7 +111,7 @@ def load_flow_detail(store: Store, row: Row) -> Any:
     return detail
 
 
-# --- what an engine runs on ---------------------------------------------------------------------
+# --- what an engine runs on --------------------------------------------------------------------
 
 
 class _NoLock:
@@ -131,14 +132,73 @@ class _NoLock:
 _NO_LOCK = _NoLock()
 
 
-class LeanStorage(Storage):  # type: ignore[misc]
-    """TaskFlow's storage without copies, without connections, without progress."""
+class _Locked:
+    """A run's own lock in the shape of TaskFlow's."""
 
-    def __init__(self, flow_detail: Any, backend: Any, scope_fetcher: Any, recorder: Recorder):
-        self._recorder = recorder
+    def __init__(self, lock: Any) -> None:
+        self._lock = lock
+
+    def read_lock(self) -> Any:
+        """The one lock there is."""
+        return self._lock
+
+    write_lock = read_lock
+
+
+class LeanStorage(Storage):  # type: ignore[misc]
+    """TaskFlow's storage without copies, without connections, without progress.
+
+    It outlives a run: `take` gives it the records of the next one.
+    """
+
+    def __init__(self, flow_detail: Any, backend: Any, scope_fetcher: Any) -> None:
+        self._recorder: Recorder | None = None
+        self._details: dict[str, Any] = {}
         super().__init__(flow_detail, backend=backend, scope_fetcher=scope_fetcher)
-        # only the thread that runs the engine comes here: steps that overlap touch no storage
-        self._lock = _NO_LOCK
+        self._lock: Any = _NO_LOCK
+
+    def take(self, flow_detail: Any, recorder: Recorder, lock: Any) -> None:
+        """Go on with the records of another run; see engine/runner.py."""
+        self._flowdetail, self._recorder = flow_detail, recorder
+        # only the thread that runs the engine comes here, so that its lock serves the encoding of
+        # records alone; where that is the same thread nobody competes
+        self._lock = _NO_LOCK if lock is None else _Locked(lock)
+        self._details = {detail.name: detail for detail in flow_detail}
+        self._atom_name_to_uuid = {name: each.uuid for name, each in self._details.items()}
+        self._failures = {
+            name: {
+                intention: failure
+                for intention, failure in (
+                    (tf_states.EXECUTE, each.failure),
+                    (tf_states.REVERT, each.revert_failure),
+                )
+                if failure is not None
+            }
+            for name, each in self._details.items()
+        }
+
+    def ensure(self, atoms: Iterable[Any]) -> None:
+        """A record for each atom that has none yet; it is written when it first changes."""
+        for atom in atoms:
+            if atom.name in self._details:
+                continue
+            kind = models.RetryDetail if hasattr(atom, "on_failure") else models.TaskDetail
+            detail = kind(atom.name, str(uuid.uuid4()))
+            detail.state = tf_states.PENDING
+            self._flowdetail.add(detail)
+            self._details[atom.name] = detail
+            self._atom_name_to_uuid[atom.name] = detail.uuid
+            self._failures[atom.name] = {}
+
+    def provide(self, atom: Any) -> None:
+        """Learn what an atom gives, and what is given to it alone; the same in every run."""
+        self._set_result_mapping(atom.name, atom.save_as)
+        if atom.inject:
+            self.inject_atom_args(atom.name, atom.inject, transient=True)
+
+    def detail(self, atom_name: str) -> Any:
+        """The record of one atom."""
+        return self._details[atom_name]
 
     def _fetch_flowdetail(self, clone: bool = False) -> tuple[Any, Any]:
         return self._flowdetail, self._flowdetail
@@ -146,20 +206,21 @@ class LeanStorage(Storage):  # type: ignore[misc]
     def _atomdetail_by_name(
         self, atom_name: str, expected_type: Any = None, clone: bool = False
     ) -> tuple[Any, Any]:
-        try:
-            found = self._flowdetail.find(self._atom_name_to_uuid[atom_name])
-        except KeyError:
-            raise tf_exceptions.NotFound(f"Unknown atom name '{atom_name}'") from None
+        found = self._details.get(atom_name)
+        if found is None:
+            raise tf_exceptions.NotFound(f"Unknown atom name '{atom_name}'")
         return found, found
 
     def _with_connection(self, functor: Any, *args: Any, **kwargs: Any) -> Any:
         return functor(None, *args, **kwargs)
 
     def _save_atom_detail(self, conn: Any, original: Any, detail: Any) -> Any:
+        assert self._recorder is not None
         self._recorder.record_atom(detail)
         return detail
 
     def _save_flow_detail(self, conn: Any, original: Any, detail: Any) -> Any:
+        assert self._recorder is not None
         self._recorder.record_flow(detail)
         return detail
 
@@ -182,7 +243,8 @@ _unlocked(
     (
         "get_atom_uuid", "set_atom_state", "get_atom_state", "set_atom_intention",
         "get_atom_intention", "get_atoms_states", "save", "_get",
-        "fetch_mapped_args", "get_flow_state", "change_flow_state", "get_failures",
+        "fetch_mapped_args", "get_flow_state", "change_flow_state", "get_execute_failures",
+        "save_retry_failure", "cleanup_retry_history", "get_retry_history", "reset",
     )
 )  # fmt: skip
 
@@ -293,7 +355,7 @@ class StoreConnection(base.Connection):  # type: ignore[misc]
 
 def base_refusal(what: str) -> Exception:
     """The error for what this backend does not do on TaskFlow's behalf."""
-    return tf_exceptions.StorageFailure(f"{what}: builds are written by buildflow's engine only")
-
-
-REVERT = tf_states.REVERT
+    refusal: Exception = tf_exceptions.StorageFailure(
+        f"{what}: builds are written by buildflow's engine only"
+    )
+    return refusal

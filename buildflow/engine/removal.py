@@ -11,7 +11,7 @@ from buildflow.engine.step import Step
 
 
 class Remove(Step):
-    """Undoes what one step of the other flow made. What can't be undone is residue, not an error."""
+    """Undoes what one step of the other flow made; what can't be undone is residue, no error."""
 
     no_undo: ClassVar[str] = "a delete is final: it goes on until nothing is left"
 

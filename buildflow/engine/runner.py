@@ -1,7 +1,8 @@
 """TaskFlow's engines on our storage: serial, and parallel on a pool that is shared.
 
 The parallel one takes a ThreadPoolExecutor from outside, for a pool of its own would cost a second
-at each run's end (tests/engine/test_taskflow_canaries.py, P1).
+at each run's end (tests/engine/test_taskflow_canaries.py, P1). An engine is made once for a
+definition and then lent from run to run with it: only the records that it works on change.
 """
 
 from __future__ import annotations
@@ -13,10 +14,14 @@ from typing import Any
 from taskflow import exceptions as tf_exceptions
 from taskflow import flow as tf_flow
 from taskflow import states as tf_states
-from taskflow.engines.action_engine import compiler, runtime
+from taskflow.engines.action_engine import compiler
 from taskflow.engines.action_engine import engine as action_engine
+from taskflow.engines.action_engine import runtime as tf_runtime
 from taskflow.patterns import graph_flow, unordered_flow
+from taskflow.types import failure as tf_failure
 
+from buildflow.engine.graph import Graph, graph_of
+from buildflow.engine.loop import InlineRetries, InlineTasks, drive
 from buildflow.engine.persistence import LeanStorage, Recorder, StoreBackend
 from buildflow.errors import DefinitionError
 
@@ -25,18 +30,18 @@ logging.getLogger("taskflow").setLevel(logging.CRITICAL)
 
 
 class _OnOurStorage:
-    _lean: Any = None
-    given_compilation: Any = None
+    """What both engines share: our storage, our loop, and a life longer than one run."""
+
+    graph: Graph
+    _lean: LeanStorage | None = None
+    _change_state: Any
 
     def compile(self) -> None:
-        """As TaskFlow does, but with the compilation at hand when the flow was compiled before."""
+        """As TaskFlow does, with the compilation that is at hand."""
         if self._compiled:  # type: ignore[has-type]
             return
-        if self.given_compilation is None:
-            super().compile()  # type: ignore[misc]
-            return
-        self._compilation = self.given_compilation
-        self._runtime = runtime.Runtime(
+        self._compilation = self.graph.compilation
+        self._runtime = tf_runtime.Runtime(
             self._compilation,
             self.storage,
             self.atom_notifier,  # type: ignore[attr-defined]
@@ -48,21 +53,55 @@ class _OnOurStorage:
         self._compiled = True
 
     @property
-    def storage(self) -> Any:
+    def storage(self) -> LeanStorage:
         """TaskFlow's storage unit: ours, made at first use as in the class above."""
         if self._lean is None:
-            self._lean = LeanStorage(
-                self._flow_detail,  # type: ignore[attr-defined]
-                self._backend,  # type: ignore[attr-defined]
-                self._scopes,
-                self._backend.recorder,  # type: ignore[attr-defined]
-            )
+            backend = self._backend  # type: ignore[attr-defined]
+            self._lean = LeanStorage(self._flow_detail, backend, self._scopes)
         return self._lean
 
     def _scopes(self, atom_name: str) -> Any:
-        if self._compiled:  # type: ignore[attr-defined]
-            return self._runtime.fetch_scopes_for(atom_name)  # type: ignore[attr-defined]
+        if self._compiled:
+            return self._runtime.fetch_scopes_for(atom_name)
         return None
+
+    def take(self, detail: Any, recorder: Recorder, lock: Any) -> None:
+        """Work on `detail` from here on, and tell `recorder` of every change.
+
+        `lock` guards what several threads would otherwise change and encode at once; None when
+        there is one thread.
+        """
+        self._flow_detail = detail
+        self.storage.take(detail, recorder, lock)
+        self.compile()
+        self.storage.ensure(self.graph.atoms)
+        if not self._storage_ensured:  # type: ignore[has-type]
+            for atom in self.graph.atoms:
+                self.storage.provide(atom)
+            self._storage_ensured = True
+
+    def run(self, timeout: float | None = None) -> None:
+        """Carry the flow out, forward or back; raises the first failure of what it rolled back.
+
+        Nothing here looks at the flow's state: the build's row has decided (engine/guard.py).
+        """
+        if self.graph.deciders:
+            super().run(timeout)  # type: ignore[misc]
+            return
+        self.validate()  # type: ignore[attr-defined]
+        self._change_state(tf_states.RUNNING)
+        drive(self._runtime, self.graph)
+        if self._runtime.is_success():
+            self._change_state(tf_states.SUCCESS)
+            return
+        self._change_state(tf_states.REVERTED)
+        tf_failure.Failure.reraise_if_any(self.storage.get_execute_failures().values())
+
+    def validate(self) -> None:
+        """TaskFlow's check that every argument has a provider; once, for a flow does not change."""
+        if not self._validated:  # type: ignore[has-type]
+            super().validate()  # type: ignore[misc]
+            self._validated = True
 
 
 class SerialEngine(_OnOurStorage, action_engine.SerialActionEngine):  # type: ignore[misc]
@@ -76,48 +115,37 @@ class ParallelEngine(_OnOurStorage, action_engine.ParallelActionEngine):  # type
 _OPTIONS = {"gather_statistics": False, "defer_reverts": True}
 
 
-def compile_flow(flow: Any) -> Any:
+def compile_flow(flow: Any) -> Graph:
     """TaskFlow's compilation of `flow`; DefinitionError when it does not compile."""
     try:
         compilation = compiler.PatternCompiler(flow).compile()
-        return action_engine.ActionEngine._check_compilation(compilation)
+        return graph_of(action_engine.ActionEngine._check_compilation(compilation))
     except tf_exceptions.TaskFlowException as error:
         raise DefinitionError(f"the flow {flow.name!r} does not compile: {error}") from error
 
 
 def make_engine(
-    flow: Any,
-    detail: Any,
-    backend: StoreBackend,
-    recorder: Recorder,
-    pool: ThreadPoolExecutor | None,
-    compilation: Any = None,
+    flow: Any, graph: Graph, detail: Any, backend: StoreBackend, pool: ThreadPoolExecutor | None
 ) -> Any:
-    """A TaskFlow engine for `flow`, compiled; parallel when `pool` is given and can help.
+    """A TaskFlow engine for `flow`, parallel when `pool` is given.
 
     `defer_reverts` makes a nested retry that has run out revert the outer steps too (B7).
     """
-    backend.recorder = recorder
-    if pool is not None and has_independent_steps(flow):
+    engine: Any
+    if pool is not None:
         engine = ParallelEngine(flow, detail, backend, {**_OPTIONS, "executor": pool})
     else:
         engine = SerialEngine(flow, detail, backend, dict(_OPTIONS))
-    engine.given_compilation = compilation
-    engine.compile()
+        engine._task_executor = InlineTasks()
+    engine._retry_executor = InlineRetries()
+    engine.graph = graph
     return engine
 
 
 def force_revert(engine: Any) -> None:
-    """Turn an engine round: every atom is to be reverted. TaskFlow has no public call for it.
-
-    The flow must not be in a state that TaskFlow takes for finished, or it would be reset and
-    built again from scratch (B2).
-    """
-    engine.prepare()
-    storage = engine.storage
-    for node, data in engine.compilation.execution_graph.nodes(data=True):
-        if data["kind"] in ("task", "retry"):
-            storage.set_atom_intention(node.name, tf_states.REVERT)
+    """Turn an engine round: every atom is to be reverted. TaskFlow has no public call for it."""
+    for atom in engine.graph.atoms:
+        engine.storage.set_atom_intention(atom.name, tf_states.REVERT)
 
 
 def has_independent_steps(flow: Any) -> bool:

@@ -17,9 +17,6 @@ def as_shown(store: Store, row: Row) -> Row:
     effects = store.effects(row["id"])
     flows = {flow["name"]: flow["uuid"] for flow in store.flows(row["id"])}
     steps = _steps(row["fingerprint"], store.atoms(flows["build"]) if "build" in flows else [])
-    if row["status"] == "complete" and steps:
-        # the commit that makes a build complete ends it: the last step's own end is not recorded
-        _end_last(steps[-1], row["finished_at"])
     shown: Row = {
         "id": row["id"],
         "name": row["name"],
@@ -72,11 +69,6 @@ def _step(name: str, atom: Row | None) -> Row:
         "revert_seconds": _seconds(atom["revert_started_at"], atom["revert_finished_at"]),
         "error": failure["exception_str"] if failure else None,
     }
-
-
-def _end_last(step: Row, at: str) -> None:
-    if step["state"] == "RUNNING":
-        step.update(state="SUCCESS", finished_at=at, seconds=_seconds(step["started_at"], at))
 
 
 def _effect(effect: Row) -> Row:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ClauseElement, Dialect, bindparam, insert, select, update
+from sqlalchemy import ClauseElement, Dialect, Text, bindparam, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -51,7 +51,7 @@ class Prepared:
 
 def _upsert(dialect: Dialect, table: Any, keys: Sequence[str], keep: Sequence[str] = ()) -> Any:
     make = pg_insert if dialect.name == "postgresql" else sqlite_insert
-    values = {c.name: bindparam(c.name) for c in table.columns}
+    values: dict[str, Any] = {c.name: bindparam(c.name) for c in table.columns}
     statement = make(table).values(values)
     changed = {
         c.name: statement.excluded[c.name]
@@ -75,12 +75,15 @@ class Statements:
             & (b.c.epoch == bindparam("b_epoch"))
             & (b.c.seq == bindparam("b_seq"))
         )
-        step = {"seq": bindparam("seq")}
+        step: dict[str, Any] = {"seq": bindparam("seq")}
         # the fence: nothing else of a unit happens unless it touches its one row
         self.fence = prepare(update(b).where(owned).values(step).returning(b.c.stop))
-        # the last commit of a build that succeeded: refused once anybody has asked it to stop
+        # the last commit of a build: refused when anybody has asked it to stop meanwhile
         self.fence_unless_stopped = prepare(
-            update(b).where(owned & b.c.stop.is_(None)).values(step).returning(b.c.stop)
+            update(b)
+            .where(owned & b.c.stop.is_not_distinct_from(bindparam("b_stop", type_=Text)))
+            .values(step)
+            .returning(b.c.stop)
         )
         self.build_where = prepare(
             select(b.c.epoch, b.c.seq, b.c.stop).where(b.c.id == bindparam("b_id"))
@@ -136,10 +139,10 @@ class Statements:
         # a name or request id that is taken inserts nothing, which the caller then explains
         make = pg_insert if dialect.name == "postgresql" else sqlite_insert
         self.new_build = prepare(
-            make(b)
-            .values({c.name: bindparam(c.name) for c in b.columns})
-            .on_conflict_do_nothing()
+            make(b).values({c.name: bindparam(c.name) for c in b.columns}).on_conflict_do_nothing()
         )
-        self.new_instance = prepare(insert(i).values({c.name: bindparam(c.name) for c in i.columns}))
+        self.new_instance = prepare(
+            insert(i).values({c.name: bindparam(c.name) for c in i.columns})
+        )
         self.flow = prepare(_upsert(dialect, schema.flow_details, ["uuid"], keep=["build", "name"]))
         self.atom = prepare(_upsert(dialect, schema.atoms, ["flow", "name"]))

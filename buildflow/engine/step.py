@@ -23,6 +23,7 @@ from __future__ import annotations
 import collections
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from taskflow import task
@@ -51,6 +52,8 @@ class Step(task.Task):  # type: ignore[misc]
     * `on_done`: state triggers fired in the commit that records its result.
     * `timeout_s`: its deadline in seconds; None takes the engine's.
     * `label`: what pictures call it; its name unless given.
+    * `about`: which of several like things it works on (`nic 0`). Where two steps both say it,
+      `undo_after` holds between them only when it is the same.
     """
 
     kind: ClassVar[str | None] = None
@@ -60,6 +63,9 @@ class Step(task.Task):  # type: ignore[misc]
     on_start: Sequence[str] = ()
     on_done: Sequence[str] = ()
     timeout_s: float | None = None
+    about: str | None = None
+
+    TASK_EVENTS = ()  # no progress is reported, so that TaskFlow need not listen for it
 
     _abstract: ClassVar[bool] = True
     _inputs: ClassVar[tuple[tuple[str, ...], tuple[str, ...]]] = ((), ())
@@ -87,6 +93,7 @@ class Step(task.Task):  # type: ignore[misc]
         on_done: Sequence[str] | None = None,
         timeout_s: float | None = None,
         label: str | None = None,
+        about: str | None = None,
     ) -> None:
         """`after` names results that must be there before this step, though it does not use them.
 
@@ -111,6 +118,8 @@ class Step(task.Task):  # type: ignore[misc]
         )
         # a revert works from the ledger alone, so it asks TaskFlow for nothing
         self.label = label or name
+        if about is not None:
+            self.about = about
         if on_start is not None:
             self.on_start = tuple(on_start)
         if on_done is not None:
@@ -122,9 +131,9 @@ class Step(task.Task):  # type: ignore[misc]
         """Nothing to read from `execute` and `revert`: see __init__."""
         return collections.OrderedDict(), _NONE, _NONE
 
-    # --- what a step's author writes -------------------------------------------------------------
+    # --- what a step's author writes ------------------------------------------------------------
 
-    def facts(self, **inputs: Any) -> Json:
+    def facts(self, *args: Any, **inputs: Any) -> Json:
         """All that the other three need, from the step's inputs. JSON, no secrets, no effect."""
         raise NotImplementedError
 
@@ -148,7 +157,7 @@ class Step(task.Task):  # type: ignore[misc]
         """Remove the effect and see that it is gone; one that is not there is success."""
         raise NotImplementedError
 
-    def perform(self, **inputs: Any) -> Any:
+    def perform(self, *args: Any, **inputs: Any) -> Any:
         """The work of a step that makes no effect."""
         raise NotImplementedError
 
@@ -156,7 +165,7 @@ class Step(task.Task):  # type: ignore[misc]
         """What the outside world calls the effect; for the ledger and for people."""
         return result if isinstance(result, str) else None
 
-    # --- what a step may use ---------------------------------------------------------------------
+    # --- what a step may use --------------------------------------------------------------------
 
     @property
     def world(self) -> Any:
@@ -167,7 +176,14 @@ class Step(task.Task):  # type: ignore[misc]
         """Let time pass on the build's clock; raises StopBuild or DeadlineExceeded in time."""
         self.run.pause(self, seconds)
 
-    # --- TaskFlow's side ---------------------------------------------------------------------------
+    def hold(self, key: str) -> AbstractContextManager[None]:
+        """Hold `key` (`volume:ID`), which only one build of this process may do at a time."""
+        return self.run.hold(self, key)
+
+    # --- TaskFlow's side ------------------------------------------------------------------------
+
+    def update_progress(self, progress: float) -> None:
+        """A step is begun, done or undone; nothing between is recorded."""
 
     def execute(self, **inputs: Any) -> Any:
         """Carry the protocol out (engine/run.py: Run.execute)."""
@@ -200,7 +216,8 @@ def _check_definition(cls: type[Step]) -> None:
 
 
 def _inputs_of(function: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    required, optional = [], []
+    required: list[str] = []
+    optional: list[str] = []
     for parameter in list(inspect.signature(function).parameters.values())[1:]:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue

@@ -7,19 +7,18 @@ claiming it. Rows come out as plain dictionaries with JSON columns decoded.
 
 from __future__ import annotations
 
-import json
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, create_engine, event, insert, select, update
+from sqlalchemy import Connection, Engine, and_, create_engine, event, insert, select, text, update
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 
 from buildflow.engine import migrations
 from buildflow.engine.journal import Journal, Unit
-from buildflow.engine.schema import atoms, builds, effects, flow_details, history, instances, owners
+from buildflow.engine.reads import BUILD, Reads, decode, encode
+from buildflow.engine.schema import builds, effects, flow_details, instances, owners
 from buildflow.engine.statements import Statements
 from buildflow.errors import BadInput, Conflict, NotFound, StateConflict, StoreError
 
@@ -27,12 +26,9 @@ Row = dict[str, Any]
 Rows = list[Row]  # in a class that has a method of that name, `list` is that
 
 TERMINAL = ("complete", "rolled_back")
+# what nobody works on until somebody asks for it: residue waits for `cleanup`
+ENDED = (*TERMINAL, "residue")
 STATUSES = ("queued", "running", "rolling_back", "complete", "rolled_back", "residue")
-
-_JSON = {
-    "inputs", "fingerprint", "fault", "errors", "results", "facts", "meta", "detail",
-    "network_info", "block_device_info",
-}  # fmt: skip
 
 
 class Store:
@@ -58,12 +54,13 @@ class Store:
             self.statements,
             begin="BEGIN IMMEDIATE" if self._sqlite else "",
             translate=self.translate,
+            lost=self._lost,
             # a database server may be restarted under us: a unit waits for it to come back
             reconnect_attempts=0 if self._sqlite else 12,
-            sleep=time.sleep,
         )
+        self._reads = Reads(self._reader, self.engine.dialect, self.translate, self._lost)
 
-    # --- opening ---------------------------------------------------------------------------------
+    # --- opening --------------------------------------------------------------------------------
 
     def _make_engine(self) -> Engine:
         if self._sqlite:
@@ -130,6 +127,19 @@ class Store:
             connection.isolation_level = None
         return connection
 
+    def _reader(self) -> Any:
+        connection = self._writer()
+        if not self._sqlite:
+            connection.autocommit = True
+        return connection
+
+    def _lost(self, error: Exception) -> bool:
+        """Whether a database server has gone, and may come back."""
+        return not self._sqlite and type(error).__name__ in (
+            "OperationalError", "InterfaceError", "AdminShutdown", "CrashShutdown",
+            "IdleInTransactionSessionTimeout",
+        )  # fmt: skip
+
     def translate(self, error: Exception) -> StoreError:
         """A database's exception as one clear line, with what to do."""
         if isinstance(error, StoreError):
@@ -145,13 +155,14 @@ class Store:
 
     def close(self) -> None:
         """Close every connection."""
+        self._reads.close()
         self.journal.close()
         self.engine.dispose()
 
     def _read(self, statement: Any) -> Rows:
         try:
             with self.engine.connect() as connection:
-                return [_decode(row) for row in connection.execute(statement).mappings()]
+                return [decode(dict(row)) for row in connection.execute(statement).mappings()]
         except SQLAlchemyError as error:
             raise self.translate(error) from error
 
@@ -164,11 +175,11 @@ class Store:
         except SQLAlchemyError as error:
             raise self.translate(error) from error
 
-    # --- reading ---------------------------------------------------------------------------------
+    # --- reading --------------------------------------------------------------------------------
 
     def build(self, build_id: str) -> Row | None:
         """One build's row joined with its instance's, None when there is none."""
-        rows = self._read(_BUILD.where(builds.c.id == build_id))
+        rows = self._reads.run(self._reads.build, build_id)
         return rows[0] if rows else None
 
     def find(self, name_or_id: str) -> Row:
@@ -180,7 +191,7 @@ class Store:
         if row is not None:
             return row
         rows = self._read(
-            _BUILD.where(builds.c.name == name_or_id).order_by(builds.c.created_at.desc()).limit(3)
+            BUILD.where(builds.c.name == name_or_id).order_by(builds.c.created_at.desc()).limit(3)
         )
         live = [row for row in rows if row["live_name"] is not None]
         if len(live) == 1:
@@ -198,7 +209,7 @@ class Store:
 
     def by_request(self, request_id: str) -> Row | None:
         """The build that was asked for with this request id."""
-        rows = self._read(_BUILD.where(builds.c.request_id == request_id))
+        rows = self._reads.run(self._reads.by_request, request_id)
         return rows[0] if rows else None
 
     def list(self, limit: int | None = 100, statuses: Sequence[str] | None = None) -> Rows:
@@ -212,15 +223,13 @@ class Store:
 
     def unfinished(self) -> Rows:
         """Builds that are neither complete nor rolled back, oldest first."""
-        return self._read(
-            _BUILD.where(builds.c.status.not_in(TERMINAL)).order_by(builds.c.created_at)
-        )
+        rows = self._read(BUILD.where(_UNFINISHED))
+        # sorted here, so that SQLite does not walk the index of the dates instead of the small one
+        return sorted(rows, key=lambda row: row["created_at"])
 
     def effects(self, build_id: str) -> Rows:
         """The ledger of one build, in the order in which its effects were begun."""
-        return self._read(
-            select(effects).where(effects.c.build == build_id).order_by(effects.c.ordinal)
-        )
+        return self._reads.run(self._reads.effects, build_id)
 
     def all_effects(self, states: Sequence[str]) -> Rows:
         """Effects of every build that are in one of `states`."""
@@ -228,15 +237,15 @@ class Store:
 
     def history(self, build_id: str) -> Rows:
         """Transitions of one build, in order."""
-        return self._read(select(history).where(history.c.build == build_id).order_by(history.c.id))
+        return self._reads.run(self._reads.history, build_id)
 
     def flows(self, build_id: str) -> Rows:
         """TaskFlow's flow details of one build."""
-        return self._read(select(flow_details).where(flow_details.c.build == build_id))
+        return self._reads.run(self._reads.flows, build_id)
 
     def atoms(self, flow_uuid: str) -> Rows:
         """TaskFlow's atom details of one flow; those that never ran have none."""
-        return self._read(select(atoms).where(atoms.c.flow == flow_uuid))
+        return self._reads.run(self._reads.atoms, flow_uuid)
 
     def stops(self, build_ids: Sequence[str]) -> dict[str, tuple[str | None, int]]:
         """For each build its stop request and its epoch."""
@@ -245,7 +254,7 @@ class Store:
         )
         return {row["id"]: (row["stop"], row["epoch"]) for row in rows}
 
-    # --- writes by anybody -----------------------------------------------------------------------
+    # --- writes by anybody ----------------------------------------------------------------------
 
     def create(self, build: Mapping[str, Any], instance: bool, flow: Mapping[str, Any]) -> Row:
         """Accept a build: its row, its instance's and its flow detail's, in one commit.
@@ -256,7 +265,7 @@ class Store:
 
         s = self.statements
         row: Row = {**_NO_BUILD, **build}
-        unit = Unit(build["id"], row["epoch"], row["seq"], new=_encode(row))
+        unit = Unit(build["id"], row["epoch"], row["seq"], new=encode(row))
         if instance:
             states = {"vm_state": "building", "task_state": "scheduling", "power_state": 0}
             fresh = {**states, "version": 0, "network_info": None, "block_device_info": None}
@@ -266,14 +275,14 @@ class Store:
             unit.many.append((s.history, [{**accepted, "step": None, **states}]))
         else:
             row.update(_NO_INSTANCE)
-        unit.many.append((s.flow, [{**_encode(flow), "state": None}]))
+        unit.many.append((s.flow, [{**encode(flow), "state": None}]))
         try:
             self.journal.commit(unit)
         except StateConflict:
             earlier = self.by_request(row["request_id"]) if row["request_id"] else None
             if earlier is not None:
                 return earlier
-            holder = self._read(_BUILD.where(builds.c.live_name == row["live_name"]))
+            holder = self._read(BUILD.where(builds.c.live_name == row["live_name"]))
             taken = f" by build {holder[0]['id']} ({holder[0]['status']})" if holder else ""
             raise Conflict(
                 f"the name {row['live_name']!r} is taken{taken}; delete it or choose another name"
@@ -282,7 +291,7 @@ class Store:
 
     def add_flow(self, flow: Mapping[str, Any]) -> None:
         """Add another flow detail to a build (its delete flow)."""
-        self._write(lambda c: c.execute(insert(flow_details).values(_encode(flow))))
+        self._write(lambda c: c.execute(insert(flow_details).values(encode(flow))))
 
     def request_stop(self, build_id: str, reason: str) -> bool:
         """Ask a build to stop. A delete outranks the other reasons; else the first one stands.
@@ -290,10 +299,9 @@ class Store:
         Returns False when the build has ended already and cannot be stopped.
         """
         b = builds.c
-        settled = b.status.in_(TERMINAL) & (reason != "deleted")
-        condition = [b.id == build_id, ~settled]
+        condition = [b.id == build_id]
         if reason != "deleted":
-            condition.append(b.stop.is_(None))
+            condition += [b.status.not_in(ENDED), b.stop.is_(None)]
 
         def work(connection: Connection) -> int:
             result = connection.execute(update(builds).where(and_(*condition)).values(stop=reason))
@@ -302,7 +310,7 @@ class Store:
         if self._write(work) == 1:
             return True
         row = self.build(build_id)
-        return row is not None and row["stop"] is not None and row["status"] not in TERMINAL
+        return row is not None and row["stop"] is not None and row["status"] not in ENDED
 
     def claim(self, build_id: str, owner: str, epoch: int) -> int | None:
         """Become the owner of a build whose epoch was read as `epoch`.
@@ -342,11 +350,10 @@ class Store:
         self._write(lambda c: c.execute(delete(owners).where(owners.c.id == owner_id)))
 
 
+# spelled as in the index of schema.py, or SQLite would not use it
+_UNFINISHED = text("builds.status NOT IN ('complete', 'rolled_back')")
 _NO_BUILD: Row = {c.name: None for c in builds.columns}
 _NO_INSTANCE: Row = {c.name: None for c in instances.columns if c.name != "uuid"}
-_BUILD = select(builds, *(c for c in instances.c if c.name != "uuid")).select_from(
-    builds.outerjoin(instances, builds.c.id == instances.c.uuid)
-)
 _LIST = select(
     builds.c.id, builds.c.name, builds.c.status, builds.c.host, builds.c.created_at,
     builds.c.finished_at, builds.c.owner, builds.c.stop, builds.c.flow,
@@ -365,20 +372,6 @@ _ADVICE = (
     ("connection refused", "does not answer: start the database server, or check the URL"),
     ("password authentication failed", "refuses the user or password"),
 )
-
-
-def _decode(row: Mapping[str, Any]) -> Row:
-    return {
-        name: json.loads(value) if name in _JSON and value is not None else value
-        for name, value in row.items()
-    }
-
-
-def _encode(row: Mapping[str, Any]) -> Row:
-    return {
-        name: json.dumps(value, sort_keys=True) if name in _JSON and value is not None else value
-        for name, value in row.items()
-    }
 
 
 def require_name(value: str) -> str:
