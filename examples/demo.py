@@ -130,12 +130,10 @@ def _instance_files() -> Iterable[str]:
 
 def _same(before: list[str], now: list[str], words: str) -> None:
     if before != now:
-        new = "; ".join(sorted(set(now) - set(before)))
-        gone = "; ".join(sorted(set(before) - set(now)))
-        raise BrokenPromiseError(
-            f"the inventory has changed: new: {new or '-'}; gone: {gone or '-'}"
-        )
-    print(f"{words} {_counted(now)}")
+        new = "; ".join(sorted(set(now) - set(before))) or "-"
+        gone = "; ".join(sorted(set(before) - set(now))) or "-"
+        raise BrokenPromiseError(f"not {words}: new: {new}; gone: {gone}")
+    print(f"\ninventory: {_counted(now)}, {words}", flush=True)
 
 
 def _counted(things: list[str]) -> str:
