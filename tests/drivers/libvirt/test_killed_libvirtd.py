@@ -1,0 +1,107 @@
+"""libvirtd dies in mid-call: the answer is lost, not the guest, and nothing leaks."""
+
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from buildflow.config import Settings
+from buildflow.drivers.protocols import ComputeDriver, Image, PortRequest
+from buildflow.drivers.registry import open_driver
+from buildflow.errors import BuildflowError, DriverError, HostUnusable
+from tests.drivers.libvirt.guests import Guest, command_line
+from tests.lab.directories import open_directory
+from tests.lab.guest import GuestImages
+from tests.lab.libvirt import LabNetwork, PrivateLibvirtd
+
+pytestmark = [pytest.mark.libvirt, pytest.mark.root]
+
+
+@pytest.fixture
+def home() -> Iterator[Path]:
+    with open_directory("bf-home-") as home:
+        yield home
+
+
+@pytest.fixture
+def compute(libvirtd: PrivateLibvirtd, home: Path) -> Iterator[ComputeDriver]:
+    if libvirtd.pid is None:
+        libvirtd.start()
+    driver = open_driver("compute", Settings(home=home, connect=libvirtd.uri))
+    yield driver
+    if libvirtd.pid is None:
+        libvirtd.start()
+    assert [t for t in driver.inventory() if t.kind != "process"] == []
+    driver.close()
+
+
+@pytest.fixture
+def image(guest_images: GuestImages) -> Image:
+    return open_driver("image", Settings()).fetch(str(guest_images.qcow2), lambda _s: None)
+
+
+def taps() -> set[str]:
+    return {d.name for d in Path("/sys/class/net").iterdir() if d.name.startswith("vnet")}
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.03, 0.1, 0.2, 0.3, 0.45])
+def test_in_mid_start(
+    compute: ComputeDriver,
+    libvirtd: PrivateLibvirtd,
+    lab_network: LabNetwork,
+    image: Image,
+    home: Path,
+    after_s: float,
+) -> None:
+    before = taps()
+    networks = open_driver("network", Settings(home=home, connect=libvirtd.uri))
+    port_key = str(uuid.uuid4())
+    port = networks.create_port(port_key, "instance", "web", PortRequest(lab_network.name))
+    guest = Guest(compute, image, ports=[port])
+    guest.driver.define_domain(guest.uuid, guest.xml)
+    killer = threading.Timer(after_s, libvirtd.kill9)
+    killer.start()
+    try:
+        outcome: BuildflowError | None = None
+        try:
+            compute.start_domain(guest.uuid)
+        except BuildflowError as error:
+            outcome = error
+        killer.join()
+        if outcome is not None and not isinstance(outcome, HostUnusable):
+            assert isinstance(outcome, DriverError), outcome
+            assert outcome.outcome_unknown, outcome
+        with pytest.raises(HostUnusable):  # nobody there: said so, and at once
+            compute.find_domain(guest.uuid)
+    finally:
+        libvirtd.start()
+    # the driver finds its way back by itself, and the world tells what happened
+    found = compute.find_domain(guest.uuid)
+    assert found is not None
+    assert found.active == bool(command_line(guest.uuid))
+    if not found.active:
+        assert compute.start_domain(guest.uuid).active
+    guest.remove()
+    networks.delete_port(port_key, port)
+    assert command_line(guest.uuid) == b""
+    assert taps() == before
+    networks.close()
+
+
+def test_between_calls_nobody_notices(
+    compute: ComputeDriver, libvirtd: PrivateLibvirtd, image: Image
+) -> None:
+    guest = Guest(compute, image)
+    guest.start()
+    libvirtd.kill9()
+    libvirtd.start()
+    deadline = time.monotonic() + 10
+    while not (found := compute.find_domain(guest.uuid)) or not found.active:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert guest.wait_for()
+    guest.remove()
+    assert command_line(guest.uuid) == b""
