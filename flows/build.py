@@ -27,6 +27,7 @@ from buildflow.drivers.protocols import Json
 from buildflow.engine.complete import Complete
 from buildflow.flows import domain, network, storage, volume
 from buildflow.flows.boot import WaitForBoot
+from buildflow.flows.claim import ClaimHost
 from buildflow.flows.placement import OverHosts
 from buildflow.flows.prebuild import PrebuildInstance
 from buildflow.flows.steps import Enter
@@ -71,10 +72,18 @@ def build_flow(
         no_network=no_network, memory_mib=memory_mib, vcpus=vcpus, virt_type=virt_type,
         hosts=hosts,
     )  # fmt: skip
+    demand = {
+        "vcpus": vcpus,
+        "memory_mib": memory_mib,
+        "disk_gib": disk_gib or 0,
+        "affinity_group": affinity_group,
+        "anti_affinity_group": anti_affinity_group,
+    }
     attempt = linear_flow.Flow(
-        "_build_instance", retry=OverHosts("over hosts", hosts, max_attempts)
+        "_build_instance", retry=OverHosts("over hosts", hosts, max_attempts, demand)
     )
     attempt.add(
+        ClaimHost("claim host", demand),
         storage.InstanceDirectory("instance directory", provides="directory"),
         _allocate_network(request),
         _prep_block_device(request),
@@ -135,10 +144,17 @@ def _allocate_network(request: Json) -> Any:
         ports.append(
             linear_flow.Flow(f"nic {index}").add(
                 network.CreatePort(
-                    f"port:{index}", port, request["name"], provides=f"port_{index}"
+                    f"port:{index}",
+                    port,
+                    request["name"],
+                    provides=f"port_{index}",
+                    about=f"nic {index}",
                 ),
                 network.BindPort(
-                    f"port:{index}:bind", rebind={"port": f"port_{index}"}, provides=f"vif_{index}"
+                    f"port:{index}:bind",
+                    rebind={"port": f"port_{index}"},
+                    provides=f"vif_{index}",
+                    about=f"nic {index}",
                 ),
             )
         )
@@ -157,9 +173,9 @@ def _prep_block_device(request: Json) -> Any:
 def _volume(index: int, disk: Json) -> Any:
     flow = linear_flow.Flow(f"volume {index}")
     name, device = f"volume:{index}", disk["mount_device"]
-    volume_id = f"volume_id_{index}"
+    volume_id, about = f"volume_id_{index}", f"volume {index}"
     if disk["id"] is None:
-        flow.add(volume.CreateVolume(f"{name}:create", disk, provides=volume_id))
+        flow.add(volume.CreateVolume(f"{name}:create", disk, provides=volume_id, about=about))
     else:
         flow.add(volume.GivenVolume(f"{name}:given", disk["id"], provides=volume_id))
     names = {
@@ -173,17 +189,26 @@ def _volume(index: int, disk: Json) -> Any:
 
     return flow.add(
         volume.ReserveVolume(
-            f"{name}:reserve", device, rebind=rebind("volume_id"), provides=names["attachment_id"]
+            f"{name}:reserve",
+            device,
+            rebind=rebind("volume_id"),
+            provides=names["attachment_id"],
+            about=about,
         ),
         volume.ConnectVolume(
             f"{name}:connect",
             device,
             rebind=rebind("volume_id", "attachment_id"),
             provides=names["connection_info"],
+            about=about,
         ),
-        volume.AttachVolume(f"{name}:attach", device, rebind=rebind(*names)),
+        volume.AttachVolume(f"{name}:attach", device, rebind=rebind(*names), about=about),
         volume.ConnectHost(
-            f"{name}:host", device, rebind=rebind(*names), provides=f"device_{index}"
+            f"{name}:host",
+            device,
+            rebind=rebind(*names),
+            provides=f"device_{index}",
+            about=about,
         ),
     )
 
@@ -213,7 +238,7 @@ def _spawn(request: Json, disk_gib: int | None, wait: str, timeout_s: float) -> 
             )
         )
     for index in range(len(request["ports"])):
-        start.add(network.PlugVif(f"plug:{index}", index))
+        start.add(network.PlugVif(f"plug:{index}", index, about=f"nic {index}"))
     start.add(
         domain.DefineDomain("define", provides="domain"),
         domain.StartDomain("start", provides="guest"),

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from taskflow import retry
 
-from buildflow.errors import BuildStopped
+from buildflow.errors import BuildflowError, BuildStopped, Refused
 from buildflow.flows.reschedule import Resolution, resolve
 
 if TYPE_CHECKING:
+    from buildflow.drivers.world import World
     from buildflow.engine.run import Run
 
 
@@ -22,37 +23,54 @@ class OverHosts(retry.Retry):  # type: ignore[misc]
 
     run: Run
 
-    def __init__(self, name: str, hosts: Sequence[str], max_attempts: int = 3) -> None:
+    def __init__(
+        self, name: str, hosts: Sequence[str], max_attempts: int = 3, demand: Json | None = None
+    ) -> None:
+        """`demand` holds the fields of drivers/protocols.py: Demand, for hosts that are shared."""
         super().__init__(name, provides="host")
         self.hosts = list(hosts)
+        self.demand = demand or {}
         self.max_attempts = max_attempts
         self.label = name
         self.kind = None
 
-    def _candidates(self) -> list[str]:
-        hosts = self.hosts or self.run.world.hosts
-        return list(hosts)[: self.max_attempts]
+    def _untried(self, history: Any) -> list[str]:
+        """By name and not by number: after a crash the engine may serve other hosts."""
+        tried = [host for host, _ in history]
+        return [host for host in self.hosts or self.run.world.hosts if host not in tried]
 
     def execute(self, history: Any, *args: Any, **kwargs: Any) -> str:
         """The next host. Its number is the attempt's, and part of every effect's key."""
-        if self.run.stop is not None:
-            stopped = BuildStopped(self.run.stop, self.run.stop_detail)
-            self.run.blame(stopped, self.name)
-            raise stopped
-        attempt = len(history) + 1
-        host = self._candidates()[attempt - 1]
-        self.run.set_attempt(attempt, host)
+        run = self.run
+        error: BuildflowError | None = None
+        if run.stop is not None:
+            error = BuildStopped(run.stop, run.stop_detail)
+        elif left := sorted({effect["kind"] for effect in run.leftovers()}):
+            # a guest that could not be stopped may still write to the volume
+            error = Refused(f"no other host is tried: {', '.join(left)} could not be removed")
+        if error is not None:
+            run.rescheduling = False
+            run.blame(error, self.name)
+            raise error
+        host = self._untried(history)[0]
+        run.set_attempt(len(history) + 1, host)
         return host
 
     def on_failure(self, history: Any, *args: Any, **kwargs: Any) -> str:
         """Another host, or everything back."""
         _, failures = history[-1]
-        names = [name.rpartition(".")[2] for failure in failures.values() for name in failure]
-        more = len(history) < len(self._candidates())
-        if more and self.run.stop is None and resolve(names).resolution is Resolution.RESCHEDULE:
-            self.run.rescheduling = True
+        # steps that overlap may fail together: one that would fail anywhere decides
+        hopeful = all(
+            resolve([name.rpartition(".")[2] for name in failure]).resolution
+            is Resolution.RESCHEDULE
+            for failure in failures.values()
+        )
+        run = self.run
+        going_on = run.stop is None and not run.going_back
+        if hopeful and going_on and len(history) < self.max_attempts and self._untried(history):
+            run.rescheduling = True
             return str(retry.RETRY)
-        self.run.rescheduling = False
+        run.rescheduling = False
         return str(retry.REVERT_ALL)
 
     def revert(self, history: Any, *args: Any, **kwargs: Any) -> None:

@@ -60,6 +60,20 @@ class PortRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Demand:
+    """The room that a build needs on its host. Memory in MiB, disk in GiB.
+
+    Groups keep machines together or apart.
+    """
+
+    vcpus: int
+    memory_mib: int
+    disk_gib: int = 0
+    affinity_group: str | None = None
+    anti_affinity_group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class GuestSpec:
     """All that a hypervisor needs to define a guest. Holds no secret.
 
@@ -352,3 +366,19 @@ class ImageDriver(Driver, Protocol):
         its checksum verified. A broken download leaves no half file. Not an effect: the cache
         is shared by builds and stays.
         """
+
+
+class CapacityDriver(Protocol):
+    """Room on hosts, where several share it. Kind `claim` (nova/compute/claims.py)."""
+
+    def place(self, demand: Demand, among: Sequence[str], tried: Sequence[str]) -> str:
+        """The host with the most room of those not tried yet. Raises Exhausted."""
+
+    def find(self, key: str) -> Json | None:
+        """The claim with this key."""
+
+    def claim(self, key: str, build: str, host: str, demand: Demand) -> Json:
+        """Take room on a host. Raises Exhausted."""
+
+    def release(self, key: str) -> None:
+        """Give it back."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 from buildflow.drivers.protocols import (
+    CapacityDriver,
     ComputeDriver,
     Driver,
     ImageDriver,
@@ -22,7 +23,7 @@ class World:
 
     A service is given as its driver, or as a function that opens it when a build first needs it: a
     build without volumes never talks to Cinder. `validated` holds the builds whose request this
-    very process has just checked against it.
+    very process has just checked against it. `capacity` is there where hosts are shared.
     """
 
     def __init__(
@@ -31,8 +32,10 @@ class World:
         network: NetworkDriver | Callable[[], Any],
         volume: VolumeDriver | Callable[[], Any],
         image: ImageDriver | Callable[[], Any],
+        capacity: CapacityDriver | None = None,
     ) -> None:
         self.computes = computes
+        self.capacity = capacity
         self.validated: set[str] = set()
         self._services: dict[str, Any] = {"network": network, "volume": volume, "image": image}
         self._lock = threading.RLock()

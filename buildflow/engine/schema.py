@@ -4,8 +4,8 @@ Rules: text, integer and JSON-as-text columns only, so that SQLite and PostgreSQ
 rows; every change of this file comes with a migration (engine/migrations), and the migrations alone
 make the database.
 
-TaskFlow's words: a build is a logbook, each of its flows (`build`, `delete`) a flow detail, and each
-step an atom detail. Rows of atoms are written when they first change, never as PENDING.
+TaskFlow's words: a build is a logbook, each of its flows (`build`, `delete`) a flow detail, and
+each step an atom detail. Rows of atoms are written when they first change, never as PENDING.
 """
 
 from __future__ import annotations
@@ -140,3 +140,44 @@ owners: Final = Table(
     Column("heartbeat_at", Text, nullable=False),
     Column("expiry_s", Integer, nullable=False),
 )
+
+hosts: Final = Table(
+    "hosts",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("uri", Text, nullable=False),  # without credentials
+    Column("state", Text, nullable=False),  # up, down or disabled
+    Column("vcpus", Integer, nullable=False),
+    Column("memory_mib", Integer, nullable=False),
+    Column("disk_gib", Integer, nullable=False),
+    Column("seq", Integer, nullable=False),  # touched by each claim: one claim at a time
+    Column("seen_at", Text, nullable=False),
+    Column("reason", Text),  # why it is down
+)
+
+claims: Final = Table(
+    "claims",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("build", Text, ForeignKey("builds.id", ondelete="CASCADE"), nullable=False),
+    Column("host", Text, ForeignKey("hosts.name"), nullable=False),
+    Column("vcpus", Integer, nullable=False),
+    Column("memory_mib", Integer, nullable=False),
+    Column("disk_gib", Integer, nullable=False),
+    Column("affinity_group", Text),
+    Column("anti_affinity_group", Text),
+)
+Index("ix_claims_host", claims.c.host)
+Index("ix_claims_build", claims.c.build)
+
+jobs: Final = Table(
+    "jobs",
+    metadata,
+    Column("build", Text, ForeignKey("builds.id", ondelete="CASCADE"), primary_key=True),
+    Column("state", Text, nullable=False),  # posted, or aside after too many tries
+    Column("tries", Integer, nullable=False),
+    Column("not_before", Text),
+    Column("reason", Text),
+    Column("posted_at", Text, nullable=False),
+)
+Index("ix_jobs_state", jobs.c.state)

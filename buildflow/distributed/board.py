@@ -1,0 +1,267 @@
+"""TaskFlow's jobboards behind one small face, with the expiry that they leave to the caller.
+
+A job holds nothing but its build's id: what is to be built is in the store, secrets nowhere. What
+is known of the board is read as a whole and worked off from memory, for TaskFlow asks the server
+about each job that it passes: with 10,000 jobs a claim would cost 10,000 questions.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from buildflow.distributed.redact import text_without_credentials, without_credentials
+from buildflow.errors import BadInput, HostUnusable
+
+JOB_NAME: Final = "build"
+# how old what is known of the board may be, in seconds, before it is read again
+STALE_S: Final = 1.0
+
+
+class BoardUnusable(HostUnusable):
+    """The jobboard does not answer; builds that run go on, and it is asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """One job on the board."""
+
+    build: str
+    job: Any
+
+
+def board_conf(url: str) -> tuple[str, dict[str, Any]]:
+    """TaskFlow's name and configuration for a jobboard's URL. Raises BadInput for any other."""
+    parts = urlsplit(url)
+    path = parts.path.strip("/")
+    try:
+        host, port = parts.hostname or "127.0.0.1", parts.port
+    except ValueError:  # several hosts, as ZooKeeper's may be
+        host, port = "", None
+    if parts.scheme in ("redis", "rediss"):
+        conf: dict[str, Any] = {"host": host, "port": port or 6379, "namespace": "buildflow"}
+        if path:
+            if not path.isdigit():
+                raise BadInput(f"{without_credentials(url)}: a redis database is a number")
+            conf["db"] = int(path)
+        if parts.username:
+            conf["username"] = unquote(parts.username)
+        if parts.password:
+            conf["password"] = unquote(parts.password)
+        if parts.scheme == "rediss":
+            conf["ssl"] = True
+        return "redis", conf
+    if parts.scheme in ("etcd", "etcds"):
+        protocol = "https" if parts.scheme == "etcds" else "http"
+        return "etcd", {
+            "host": host, "port": port or 2379, "path": path or "buildflow", "protocol": protocol,
+            "timeout": 5.0, "api_path": "/v3/",
+        }  # fmt: skip
+    if parts.scheme in ("zookeeper", "zk"):
+        hosts = parts.netloc.rpartition("@")[2] or "127.0.0.1:2181"
+        return "zookeeper", {"hosts": hosts, "path": f"/{path or 'buildflow'}"}
+    raise BadInput(
+        f"{without_credentials(url)!r} is no jobboard: use redis://HOST:PORT/DB, etcd://HOST:PORT"
+        " or zookeeper://HOST:PORT"
+    )
+
+
+class Board:
+    """One jobboard, seen by one worker named `who`. `expiry_s` is how long a claim lasts unkept."""
+
+    def __init__(self, url: str, who: str, *, expiry_s: float = 10.0) -> None:
+        self.url = without_credentials(url)
+        self.kind, self._conf = board_conf(url)
+        self.who, self.expiry_s = who, expiry_s
+        self._lock = threading.RLock()
+        self._board: Any = None
+        self._known: deque[Any] = deque()
+        self._read_at = float("-inf")
+
+    # --- connection --------------------------------------------------------------------------------
+
+    def _open(self) -> Any:
+        with self._lock:
+            if self._board is None:
+                self._board = self._connect()
+            return self._board
+
+    def _connect(self) -> Any:
+        from taskflow.jobs import backends
+
+        conf = {**self._conf, "board": self.kind}
+        client = None
+        if self.kind == "zookeeper":
+            client = self._zookeeper_client()
+        board = backends.fetch("buildflow", conf, client=client)
+        board.connect()
+        return board
+
+    def _zookeeper_client(self) -> Any:
+        """ZooKeeper's own expiry is its session's: the shorter, the sooner others may take over."""
+        from kazoo.client import KazooClient
+        from kazoo.retry import KazooRetry
+
+        client = KazooClient(
+            hosts=self._conf["hosts"],
+            timeout=self.expiry_s,
+            connection_retry=KazooRetry(max_tries=-1, max_delay=1.0),
+            command_retry=KazooRetry(max_tries=3, max_delay=1.0),
+        )
+        client.start(timeout=10.0)
+        return client
+
+    def _ask(self, question: Any) -> Any:
+        """Ask the board; BoardUnusable when it does not answer."""
+        from taskflow import exceptions
+
+        try:
+            return question(self._open())
+        except (exceptions.NotFound, exceptions.UnclaimableJob):
+            raise
+        except Exception as error:
+            if isinstance(error, exceptions.JobFailure) and "owned by" in str(error):
+                raise
+            self._drop()
+            text = text_without_credentials(" ".join(str(error).split()))
+            raise BoardUnusable(
+                f"the jobboard {self.url} does not answer: {type(error).__name__}: {text}"
+            ) from None
+
+    def _drop(self) -> None:
+        """Forget a connection that failed; ZooKeeper's heals itself, and its session with it."""
+        with self._lock:
+            if self.kind == "zookeeper" and self._board is not None:
+                return
+            board, self._board = self._board, None
+            self._known.clear()
+            self._read_at = float("-inf")
+        if board is not None:
+            # etcd's watcher may hang on a dead connection: closing it is nobody's business to await
+            threading.Thread(target=_close_quietly, args=(board,), daemon=True).start()
+
+    def close(self) -> None:
+        """Let go of the board."""
+        with self._lock:
+            board, self._board = self._board, None
+        if board is not None:
+            _close_quietly(board)
+            client = getattr(board, "_client", None)
+            if self.kind == "zookeeper" and client is not None:
+                client.stop()
+                client.close()
+
+    # --- jobs --------------------------------------------------------------------------------------
+
+    def post(self, build: str) -> None:
+        """Put a build on the board. Raises BoardUnusable."""
+        self._ask(lambda board: board.post(JOB_NAME, details={"build": build}))
+
+    def next(self) -> Posting | None:
+        """A job to try to claim, the oldest known; None when the board seems empty."""
+        with self._lock:
+            if not self._known and time.monotonic() - self._read_at >= STALE_S:
+                self._known = deque(self._read())
+                self._read_at = time.monotonic()
+            while self._known:
+                job = self._known.popleft()
+                build = (job.details or {}).get("build")
+                if build is not None:
+                    return Posting(build, job)
+            return None
+
+    def _read(self) -> list[Any]:
+        jobs = self._ask(lambda board: list(_all_jobs(board)))
+        return sorted(jobs, key=lambda job: job.sequence)
+
+    def claim(self, posting: Posting) -> bool:
+        """Try to be the one who works on it; False when somebody else is, or it is gone."""
+        from taskflow import exceptions
+
+        expiry = self.expiry_s
+
+        def question(board: Any) -> None:
+            if self.kind == "zookeeper":
+                board.claim(posting.job, self.who)
+            else:
+                # etcd counts whole seconds
+                span = max(1, round(expiry)) if self.kind == "etcd" else expiry
+                board.claim(posting.job, self.who, expiry=span)
+
+        try:
+            self._ask(question)
+        except (exceptions.UnclaimableJob, exceptions.NotFound):
+            return False
+        return True
+
+    def extend(self, posting: Posting) -> bool:
+        """Keep a claim; False when it is lost for sure. Raises BoardUnusable when nobody says."""
+        from taskflow import exceptions
+
+        try:
+            owner = self._ask(lambda board: board.find_owner(posting.job))
+        except (exceptions.NotFound, exceptions.JobFailure):
+            return False
+        if owner != self.who:
+            return False
+        if self.kind == "zookeeper":
+            return True  # the session keeps it
+        return bool(self._ask(lambda _: posting.job.extend_expiry(self.expiry_s)))
+
+    def consume(self, posting: Posting) -> None:
+        """Take it off the board: its build has ended. One that is gone is no error."""
+        from taskflow import exceptions
+
+        try:
+            self._ask(lambda board: board.consume(posting.job, self.who))
+        except (exceptions.NotFound, exceptions.JobFailure):
+            return  # the claim was lost: who has it now finds a build that has ended
+
+    def abandon(self, posting: Posting) -> None:
+        """Leave it to others. One that is gone, or another's by now, is no error."""
+        from taskflow import exceptions
+
+        try:
+            self._ask(lambda board: board.abandon(posting.job, self.who))
+        except (exceptions.NotFound, exceptions.JobFailure):
+            return
+
+    def builds(self) -> dict[str, str | None]:
+        """Every build on the board, and who has claimed it."""
+        jobs = self._read()
+        return {
+            job.details["build"]: self._owner(job) for job in jobs if (job.details or {}).get("build")
+        }
+
+    def posted(self) -> set[str]:
+        """Every build on the board, without asking who has it."""
+        return {job.details["build"] for job in self._read() if (job.details or {}).get("build")}
+
+    def _owner(self, job: Any) -> str | None:
+        from taskflow import exceptions
+
+        try:
+            owner = self._ask(lambda board: board.find_owner(job))
+        except (exceptions.NotFound, exceptions.JobFailure):
+            return None
+        return str(owner) if owner else None
+
+
+def _all_jobs(board: Any) -> Any:
+    """The board's jobs as one reading gives them; its iterator would ask about each."""
+    fetch = board._fetch_jobs
+    try:
+        return fetch(ensure_fresh=True)
+    except TypeError:  # redis reads afresh each time
+        return fetch()
+
+
+def _close_quietly(board: Any) -> None:
+    try:
+        board.close()
+    except Exception:  # noqa: BLE001 - it is gone already
+        return
