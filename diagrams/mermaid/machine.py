@@ -74,7 +74,7 @@ def _lines(
         elif place != number:
             extra["at"] = [place]
         yield facts(f"e{number}", extra) if not prefix else ""
-        label = quote(edge.trigger) + (f"{_BY}{joined(edge.steps, ';')}" if edge.steps else "")
+        label = quote(edge.trigger) + (f"{_BY}{joined(edge.steps, ',')}" if edge.steps else "")
         label += _taken(machine, edge, run)
         yield f'  {source} {EDGES[edge.kind].arrow}|"{label}"| {ids[edge.dest]}\n'
         kinds.append(edge.kind)
@@ -239,6 +239,6 @@ def _read_edge(
             source=states[source].key,
             dest=states[match.group(4)].key,
             kind=_ARROWS[match.group(2)],
-            steps=split(steps, ";"),
+            steps=split(steps, ","),
             **extra,
         )
