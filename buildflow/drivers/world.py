@@ -18,6 +18,34 @@ from buildflow.drivers.protocols import (
 from buildflow.errors import HostUnusable
 
 
+class LazyHosts(Mapping[str, ComputeDriver]):
+    """Hosts by name, each opened when a build first needs it.
+
+    An embedded hypervisor serves one process at a time: a conductor that may take another's host
+    over must not hold it before.
+    """
+
+    def __init__(self, makers: Mapping[str, Callable[[], ComputeDriver]]) -> None:
+        self._makers = dict(makers)
+        self.opened: dict[str, ComputeDriver] = {}
+        self._lock = threading.RLock()
+
+    def __getitem__(self, host: str) -> ComputeDriver:
+        with self._lock:
+            if host not in self.opened:
+                self.opened[host] = self._makers[host]()
+            return self.opened[host]
+
+    def __contains__(self, host: object) -> bool:
+        return host in self._makers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
 class World:
     """What the flows act on: hypervisors by host, and the services they share.
 
@@ -82,9 +110,12 @@ class World:
         """Each driver once; with `opened` only those that were needed so far."""
         seen: set[int] = set()
         services = [s for s in self._services.values() if isinstance(s, Driver)]
+        computes = self.computes
+        if opened and isinstance(computes, LazyHosts):
+            computes = computes.opened
         if not opened:
             services = [self._service(name) for name in self._services]
-        for driver in (*self.computes.values(), *services):
+        for driver in (*computes.values(), *services):
             if id(driver) not in seen:
                 seen.add(id(driver))
                 yield driver

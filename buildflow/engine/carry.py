@@ -73,6 +73,10 @@ class Carrier:
         """What the steps act on."""
         return self._world
 
+    def running(self, build_id: str) -> Run | None:
+        """The run of a build that is at work in this process now, None when there is none."""
+        return self._runs.get(build_id)
+
     # --- ownership ------------------------------------------------------------------------------
 
     def owner_id(self) -> str:

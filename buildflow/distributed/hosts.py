@@ -1,0 +1,145 @@
+"""`--host [NAME=]URI[,vcpus=N][,memory=MIB][,disk=GIB]`: the hosts that a conductor serves."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final, cast
+from urllib.parse import urlsplit
+
+from buildflow.config import Settings
+from buildflow.distributed.capacity import HostRow
+from buildflow.distributed.redact import without_credentials
+from buildflow.drivers.protocols import CapacityDriver, ComputeDriver
+from buildflow.drivers.world import LazyHosts, World
+from buildflow.errors import BadInput
+
+# as Nova's cpu_allocation_ratio: a guest's processor is seldom busy
+VCPUS_PER_CPU: Final = 4
+_SIMULATED = {"vcpus": 64, "memory_mib": 256 * 1024, "disk_gib": 4096}
+_KEYS: Final = {"vcpus": "vcpus", "memory": "memory_mib", "disk": "disk_gib"}
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """One host as asked for on the command line; sizes that were not given are found out."""
+
+    name: str
+    uri: str
+    vcpus: int | None = None
+    memory_mib: int | None = None
+    disk_gib: int | None = None
+
+
+def parse_host(text: str) -> Host:
+    """A Host from its text. Raises BadInput."""
+    address, *pairs = text.split(",")
+    name, equals, uri = address.partition("=")
+    if not equals or "://" in name or ":" in name:
+        uri, name = address, ""
+    if ":" not in uri:
+        raise BadInput(f"--host {text!r}: give NAME=URI, such as h1=qemu:///embed?root=/srv/h1")
+    sizes: dict[str, int] = {}
+    for pair in pairs:
+        key, _, value = pair.partition("=")
+        if key not in _KEYS or not value.isdigit() or int(value) < 1:
+            raise BadInput(f"--host {text!r}: {pair!r} is none of vcpus=N, memory=MIB, disk=GIB")
+        sizes[_KEYS[key]] = int(value)
+    return Host(name or _default_name(uri), uri, **sizes)
+
+
+def parse_hosts(texts: Sequence[str]) -> list[Host]:
+    """Every host, each name once. Raises BadInput."""
+    hosts = [parse_host(text) for text in texts]
+    names = [host.name for host in hosts]
+    for name in names:
+        if names.count(name) > 1:
+            raise BadInput(f"two hosts are named {name!r}: give each a NAME=URI of its own")
+    return hosts
+
+
+def _default_name(uri: str) -> str:
+    return urlsplit(uri).hostname or os.uname().nodename
+
+
+def is_simulated(host: Host) -> bool:
+    """Whether it exists only for exploration."""
+    return host.uri.startswith("sim:")
+
+
+def offered(host: Host, settings: Settings) -> HostRow:
+    """A host with its room: as given, else as this machine or the remote hypervisor has it."""
+    if host.vcpus and host.memory_mib and host.disk_gib:
+        facts = {"vcpus": 0, "memory_mib": 0, "disk_gib": 0}
+    elif is_simulated(host):
+        facts = dict(_SIMULATED)
+    elif urlsplit(host.uri).hostname:
+        facts = _remote(host.uri)
+    else:
+        facts = _local(settings)
+    return HostRow(
+        name=host.name,
+        uri=without_credentials(host.uri),
+        vcpus=host.vcpus or facts["vcpus"],
+        memory_mib=host.memory_mib or facts["memory_mib"],
+        disk_gib=host.disk_gib or facts["disk_gib"],
+    )
+
+
+def _local(settings: Settings) -> dict[str, int]:
+    import psutil
+
+    home = settings.home if settings.home.exists() else settings.home.parent
+    return {
+        "vcpus": VCPUS_PER_CPU * (os.cpu_count() or 1),
+        "memory_mib": psutil.virtual_memory().total >> 20,
+        "disk_gib": shutil.disk_usage(home).total >> 30,
+    }
+
+
+def _remote(uri: str) -> dict[str, int]:
+    import libvirt
+
+    connection = libvirt.openReadOnly(uri)
+    try:
+        _, memory_mib, cpus, *_ = connection.getInfo()
+    finally:
+        connection.close()
+    return {"vcpus": VCPUS_PER_CPU * cpus, "memory_mib": memory_mib, "disk_gib": 1 << 20}
+
+
+def world_of_hosts(
+    settings: Settings,
+    hosts: Sequence[Host],
+    capacity: CapacityDriver,
+    say: Callable[[str], None] = lambda _line: None,
+) -> World:
+    """The drivers of several hosts, each opened when a build is placed on it."""
+    from buildflow.drivers.registry import open_driver
+
+    first = _settings_of(settings, hosts[0])
+    makers = {host.name: partial(_open_host, settings, host, say) for host in hosts}
+    return World(
+        computes=LazyHosts(makers),
+        network=partial(open_driver, "network", first, say),
+        volume=partial(open_driver, "volume", first, say),
+        image=partial(open_driver, "image", first, say),
+        capacity=capacity,
+    )
+
+
+def _settings_of(settings: Settings, host: Host) -> Settings:
+    extra = {**settings.extra, "host": host.name}
+    driver = "simulated" if is_simulated(host) else settings.compute_driver
+    return replace(settings, connect=host.uri, compute_driver=driver, extra=extra)
+
+
+def _open_host(settings: Settings, host: Host, say: Callable[[str], None]) -> ComputeDriver:
+    from buildflow.drivers.registry import open_driver
+
+    driver = cast(ComputeDriver, open_driver("compute", _settings_of(settings, host), say))
+    driver.check()
+    return driver
