@@ -74,7 +74,10 @@ class Attachments:
         return ids[0] if ids else None
 
     def reserve(self, key: str, volume_id: str, instance: str) -> str:
-        """attachments.create. Never repeated here: each call makes a row."""
+        """attachments.create, unless the row is there. Never repeated: each call makes a row."""
+        found = self.find_reservation(key, volume_id, instance)
+        if found is not None:
+            return found
         row = ask(
             "volume",
             f"reserve volume {volume_id}",

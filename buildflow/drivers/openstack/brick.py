@@ -1,55 +1,57 @@
 """Volumes as devices of this host, by os-brick (nova/virt/libvirt/volume/volume.py).
 
-os-brick is imported when it is first needed. Its privileged parts run in this process unless
-`extra["brick_root_helper"]` names a helper (`sudo`): as root they work, as an ordinary user they
-fail with EPERM, and what needs no privilege (a connector for QEMU's own initiator, a local file)
-works for everybody. os-brick serialises connects and disconnects of one host by a lock of its own,
-a file under HOME/locks, so that no scan of one volume meets the removal of another.
+Imported only where a volume is to be connected by the host: os-brick is heavy and an extra. Its
+privileged parts run in this process: as root they work, as an ordinary user they fail with EPERM
+and say so, and what needs no privilege (a connector, a local file) works for everybody. It
+serialises connects and disconnects by a lock file of its own, one for all of this user's builds on
+the host, so that no scan for one volume meets the removal of another.
 """
 
 from __future__ import annotations
 
 import logging
+import os
+import tempfile
 import threading
 import warnings
-from typing import Any, Final
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final, TypeVar
 
-from oslo_utils import netutils
-
-from buildflow.config import Settings
 from buildflow.drivers.protocols import Json
 from buildflow.errors import DriverError, HostUnusable, Refused
 
-QEMU_IQN: Final = "iqn.2008-11.org.linux-kvm:"
-"""What QEMU calls itself where the host has no initiator's name; ours follows it by the host."""
+T = TypeVar("T")
 
 _SCAN_ATTEMPTS: Final = 3
 _lock: Final = threading.Lock()
 _ready = False
 
 
-def get_connector(settings: Settings, host: str) -> Json:
-    """Connector properties of `host` (os_brick get_connector_properties), always with an initiator.
+def available() -> bool:
+    """Whether os-brick is installed."""
+    from importlib.util import find_spec
 
-    A backend that grants access by initiator must see the name that will log in: the host's own
-    (`/etc/iscsi/initiatorname.iscsi`), which QEMU is told to use as well, else `QEMU_IQN` and the
-    host's name. Without os-brick only what QEMU's own drivers need is there.
+    return find_spec("os_brick") is not None
+
+
+def connector_properties(my_ip: str, host: str) -> Json:
+    """Connector properties of this host, as os-brick finds them (get_connector_properties).
+
+    `initiator` is there only where the host has an iSCSI name of its own. Raises HostUnusable
+    where os-brick is not installed.
     """
-    address = str(settings.extra.get("my_ip") or netutils.get_my_ipv4())
-    try:
-        connector = _load(settings).get_connector_properties(
-            _root_helper(settings), address, False, True, host=host
-        )
-    except HostUnusable:
-        connector = {"ip": address, "host": host, "multipath": False, "enforce_multipath": True}
-    return {"initiator": QEMU_IQN + host, **connector}
+    return dict(_load().get_connector_properties(None, my_ip, False, False, host=host))
 
 
-def connect_volume(settings: Settings, connection_info: Json) -> Json:
-    """Make the volume a device here; returns `{"device_path": ...}`. `connection_info` is the full
-    one, passwords included. A volume that is connected already gives its path again.
+def connect(connection_info: Json) -> str:
+    """Make the volume a device here; returns its path. `connection_info` holds the passwords. A
+    volume that is connected already gives its path again.
+
+    Raises Refused for a kind that os-brick does not know, HostUnusable where the host has no
+    initiator or we no right to use it, DriverError when the device does not come up.
     """
-    connector = _connector(settings, connection_info)
+    connector = _connector(connection_info)
     device = _call(
         connection_info, "connect", lambda: connector.connect_volume(connection_info["data"])
     )
@@ -58,45 +60,41 @@ def connect_volume(settings: Settings, connection_info: Json) -> Json:
         raise DriverError(
             f"volume {connection_info['serial']} was connected and has no path", driver="compute"
         )
-    return {"device_path": path}
+    return path
 
 
-def find_connection(settings: Settings, connection_info: Json) -> bool:
-    """Whether this host has the volume as a device now."""
-    connector = _connector(settings, connection_info)
-    return bool(
-        _call(
-            connection_info, "look for", lambda: connector.get_volume_paths(connection_info["data"])
-        )
-    )
+def find(connection_info: Json) -> bool:
+    """Whether the volume has a device here now."""
+    connector = _connector(connection_info)
+    data = connection_info["data"]
+    return bool(_call(connection_info, "look for", lambda: connector.get_volume_paths(data)))
 
 
-def disconnect_volume(settings: Settings, connection_info: Json) -> None:
+def disconnect(connection_info: Json) -> None:
     """Flush and remove the device; one that is not there is fine. Raises DriverError when data
-    could not be flushed or the device stays: then Cinder must not take its export back.
+    could not be flushed or the device stays: then its export must not be taken back.
     """
-    connector = _connector(settings, connection_info)
-    _call(
-        connection_info,
-        "disconnect",
-        lambda: connector.disconnect_volume(connection_info["data"], None),
-    )
+    connector = _connector(connection_info)
+    data = connection_info["data"]
+    _call(connection_info, "disconnect", lambda: connector.disconnect_volume(data, None))
 
 
-def _connector(settings: Settings, connection_info: Json) -> Any:
-    brick = _load(settings)
+def _connector(connection_info: Json) -> Any:
+    brick = _load()
+    kind = str(connection_info["driver_volume_type"])
     return _call(
         connection_info,
         "connect",
         lambda: brick.InitiatorConnector.factory(
-            connection_info["driver_volume_type"],
-            _root_helper(settings),
-            device_scan_attempts=_SCAN_ATTEMPTS,
+            kind, None, device_scan_attempts=_SCAN_ATTEMPTS, conn=connection_info
         ),
     )
 
 
-def _call(connection_info: Json, verb: str, call: Any) -> Any:
+def _call(connection_info: Json, verb: str, call: Callable[[], T]) -> T:
+    """`call`, its errors in our words. The client's own are left out of the chain: a command line
+    of iscsiadm may hold a CHAP password.
+    """
     from os_brick import exception
     from oslo_concurrency import processutils
 
@@ -109,21 +107,19 @@ def _call(connection_info: Json, verb: str, call: Any) -> Any:
     except exception.BrickException as error:
         raise DriverError(f"{what}: {_one_line(error)}", driver="compute") from None
     except processutils.ProcessExecutionError as error:
-        # the command line may hold a CHAP password: only what it said is passed on
         said = " ".join(f"{error.description or ''} {error.stderr or ''}".split())
-        raise DriverError(
-            f"{what}: {said or 'a command failed'}; volume_attach = qemu needs no initiator on the"
-            " host",
-            driver="compute",
-        ) from None
-    except (PermissionError, FileNotFoundError) as error:
         raise HostUnusable(
-            f"{what}: {error.strerror} ({error.filename}); run as root with open-iscsi installed,"
-            " or choose volume_attach = qemu"
+            f"{what}: {said or 'a command failed'}; it takes root and open-iscsi, and"
+            " volume_attach = qemu takes neither"
+        ) from None
+    except OSError as error:
+        raise HostUnusable(
+            f"{what}: {error.strerror} ({error.filename}); it takes root and open-iscsi, and"
+            " volume_attach = qemu takes neither"
         ) from None
 
 
-def _load(settings: Settings) -> Any:
+def _load() -> Any:
     """os_brick.initiator.connector, made ready once for this process."""
     global _ready
     with _lock:
@@ -135,28 +131,33 @@ def _load(settings: Settings) -> Any:
                 from os_brick.initiator import connector
         except ImportError:
             raise HostUnusable(
-                "os-brick is not installed, which volume_attach = host needs: pip install os-brick"
+                "connecting volumes by this host needs os-brick: pip install"
+                " 'buildflow-vm[brick]', or choose volume_attach = qemu"
             ) from None
         if not _ready:
             from oslo_concurrency import lockutils
             from oslo_config import cfg
 
+            # it warns of initiators that the host has not, which is no news to anybody
             logging.getLogger("os_brick").addHandler(logging.NullHandler())
-            locks = settings.home / "locks"
-            locks.mkdir(parents=True, exist_ok=True)
-            lockutils.set_defaults(str(locks))
+            lockutils.set_defaults(str(_lock_directory()))
             cfg.CONF([], project="buildflow", default_config_files=[], default_config_dirs=[])
             os_brick.setup(cfg.CONF)
-            if _root_helper(settings) is None:
-                privileged.default.set_client_mode(False)
-                privileged.brick_privsep_hide_output.set_client_mode(False)
+            # no helper process (`sudo privsep-helper`): what we are is what we may do
+            privileged.default.set_client_mode(False)
+            privileged.brick_privsep_hide_output.set_client_mode(False)
             _ready = True
         return connector
 
 
-def _root_helper(settings: Settings) -> str | None:
-    helper = settings.extra.get("brick_root_helper")
-    return str(helper) if helper else None
+def _lock_directory() -> Path:
+    base = os.environ.get("XDG_RUNTIME_DIR")
+    if os.geteuid() == 0:
+        base = "/run/lock"
+    parent = Path(base) if base and Path(base).is_dir() else Path(tempfile.gettempdir())
+    directory = parent / f"buildflow-brick-{os.geteuid()}"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    return directory
 
 
 def _one_line(error: BaseException) -> str:

@@ -117,9 +117,12 @@ class CinderVolumes:
         return _summary(found[0]) if found else None
 
     def create_volume(self, key: str, instance: str, spec: Json) -> Json:
-        """Ask for a volume. `spec`: `size`, one of `image_id`, `snapshot_id` or neither, and
-        `name`, `volume_type`, `availability_zone` where wanted.
+        """Ask for a volume, unless there is one with this key. `spec`: `size`, one of `image_id`,
+        `snapshot_id` or neither, and `name`, `volume_type`, `availability_zone` where wanted.
         """
+        found = self.find_volume(key)
+        if found is not None:
+            return found
         return _summary(
             ask(
                 "volume",

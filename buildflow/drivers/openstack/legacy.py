@@ -83,7 +83,10 @@ class Legacy:
         return _join(volume_id, instance)
 
     def reserve(self, key: str, volume_id: str, instance: str) -> str:
-        """os-reserve, between two writes of our mark."""
+        """os-reserve, between two writes of our mark, unless it is reserved."""
+        found = self.find_reservation(key, volume_id, instance)
+        if found is not None:
+            return found
         self._mark(volume_id, instance, f"{_RESERVING} {key}")
         try:
             self._act("reserve", volume_id, lambda: self._api.reserve(volume_id))

@@ -178,11 +178,15 @@ class NeutronPorts:
         return None if port is None else self._entry(port, preexisting=request.port_id is not None)
 
     def create_port(self, key: str, instance: str, hostname: str, request: PortRequest) -> Json:
-        """Make a port, or claim the user's own. Raises Conflict for a taken address or MAC,
-        Exhausted for a full subnet or a used-up quota.
+        """Make a port, unless there is one with this key, or claim the user's own.
+
+        Raises Conflict for a taken address or MAC, Exhausted for a full subnet or a used-up quota.
         """
         if request.port_id is not None:
             return self._claim(key, instance, request.port_id)
+        found = self.find_port(key, request)
+        if found is not None:
+            return found
         network = self._network(request)
         wanted: Json = {
             "network_id": network.id,

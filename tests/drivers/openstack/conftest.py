@@ -28,22 +28,12 @@ CONNECTOR = {
 }
 
 
-@pytest.fixture(scope="session")
-def running_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenStackLab]:
-    """Keystone, Cinder, Neutron, Glance and tgtd, started once."""
-    with OpenStackLab(tmp_path_factory.mktemp("openstack")) as lab:
-        yield lab
-
-
 @pytest.fixture
-def lab(running_lab: OpenStackLab, monkeypatch: pytest.MonkeyPatch) -> Iterator[OpenStackLab]:
-    """The lab, with its clouds.yaml in the environment and no fault armed."""
-    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(running_lab.clouds_yaml))
+def lab(openstack_lab: OpenStackLab, monkeypatch: pytest.MonkeyPatch) -> OpenStackLab:
+    """The lab, with its clouds.yaml in the environment."""
+    monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(openstack_lab.clouds_yaml))
     monkeypatch.delenv("OS_CLOUD", raising=False)
-    running_lab.faults.clear()
-    running_lab.faults.forget()
-    yield running_lab
-    running_lab.faults.clear()
+    return openstack_lab
 
 
 @pytest.fixture
@@ -196,9 +186,9 @@ class Witness:
 
 
 @pytest.fixture(scope="session")
-def all_seeing(running_lab: OpenStackLab) -> Witness:
+def all_seeing(openstack_session: OpenStackLab) -> Witness:
     """The witness, who logs in once."""
-    return Witness(running_lab)
+    return Witness(openstack_session)
 
 
 @pytest.fixture

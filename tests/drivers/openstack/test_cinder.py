@@ -112,9 +112,12 @@ def test_deleting_a_volume_that_is_still_being_made_waits_for_it(
 
 
 def test_a_volume_asked_for_twice_is_deleted_twice(
-    by_attachments: CinderVolumes, made: list[str], key: str, instance: str
+    by_attachments: CinderVolumes, witness: Witness, made: list[str], key: str, instance: str
 ) -> None:
-    made += [by_attachments.create_volume(key, instance, {"size": 1})["id"] for _ in range(2)]
+    made.append(by_attachments.create_volume(key, instance, {"size": 1})["id"])
+    assert by_attachments.create_volume(key, instance, {"size": 1})["id"] == made[0]
+    # a request that was delayed on its way and arrives as well
+    made.append(witness.new_volume(metadata={KEY: key, INSTANCE: instance}))
     by_attachments.delete_volume(key, made[0])
     assert [by_attachments.volume_status(each) for each in made] == ["deleted", "deleted"]
 

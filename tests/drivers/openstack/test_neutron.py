@@ -59,7 +59,7 @@ def test_a_port_is_made_bound_and_gone_again(
     bound = ports.bind_port(key, made, "host-a")
     assert bound["type"] == "bridge"
     assert bound["plugged_by"] == "libvirt"
-    assert bound["network"]["bridge"] == "br-lab"
+    assert bound["network"]["bridge"] == witness.lab.bridge.name
     assert bound["host"] == "host-a"
     assert ports.find_binding(key, made, "host-a") == bound
     assert ports.find_binding(key, made, "host-b") is None
@@ -99,7 +99,7 @@ def test_an_entry_of_network_info_has_the_documented_shape(
         "network": {
             "id": bound["network"]["id"],
             "label": NETWORK,
-            "bridge": "br-lab",
+            "bridge": lab.bridge.name,
             "mtu": bound["network"]["mtu"],
             "subnets": [
                 {
@@ -253,7 +253,7 @@ def test_a_port_of_the_users_own_is_claimed_and_let_go_never_deleted(
     assert made["preexisting"] is True
     assert ports.find_port(key, request) == made
     bound = ports.bind_port(key, made, "host-a")
-    assert bound["network"]["bridge"] == "br-lab"
+    assert bound["network"]["bridge"] == witness.lab.bridge.name
     with pytest.raises(Conflict, match="is in use"):
         ports.validate(request)
     [thing] = [t for t in ports.inventory() if t.kind == "port" and t.id == own.id]
@@ -343,10 +343,16 @@ def test_a_port_made_twice_by_a_lost_answer_is_deleted_twice(
     ports: NeutronPorts, witness: Witness, key: str, instance: str
 ) -> None:
     first = ports.create_port(key, instance, "web", ANY)
-    second = ports.create_port(key, instance, "web", ANY)
+    seen = witness.port(first["id"])  # the first request, delayed on its way, arrives as well
+    second = witness.new_port(
+        name=seen.name,
+        description=seen.description,
+        device_id=seen.device_id,
+        device_owner=seen.device_owner,
+    )
     found = ports.find_port(key, ANY)
-    assert found in (first, second)
-    assert ports.find_port(key, ANY) == found
+    assert found is not None
+    assert found["id"] in (first["id"], second.id)
     ports.delete_port(key, first)
     assert witness.ports() == []
 
