@@ -204,6 +204,77 @@ def image_files(request: pytest.FixtureRequest) -> Iterator[ImageSubject]:
         yield ImageSubject(driver, str(good), str(home / "missing.raw"), unsafe=str(lie))
 
 
+# --- OpenStack ------------------------------------------------------------------------------------
+
+
+@contextmanager
+def open_cloud(request: pytest.FixtureRequest, **settings: Any) -> Iterator[Settings]:
+    """Settings of a tenant of the lab, with a service identity."""
+    lab = request.getfixturevalue("openstack_lab")
+    environment = request.getfixturevalue("monkeypatch")
+    environment.setenv("OS_CLIENT_CONFIG_FILE", str(lab.clouds_yaml))
+    with open_home() as home:
+        yield Settings(home=home, os_cloud="lab", os_service_cloud="labsvc", **settings)
+
+
+def cinder_by(volume_api: str) -> Callable[[pytest.FixtureRequest], Any]:
+    """Cinder, by one of its two protocols."""
+
+    @contextmanager
+    def opened(request: pytest.FixtureRequest) -> Iterator[VolumeSubject]:
+        with open_cloud(request, volume_api=volume_api) as settings:
+            driver = open_driver("volume", settings, say)
+            tenant = request.getfixturevalue("openstack_lab").connect().block_storage
+            made: list[str] = []
+
+            def new_volume() -> str:
+                volume = tenant.create_volume(size=1)
+                made.append(volume.id)
+                return str(tenant.wait_for_status(volume, "available", interval=0.2).id)
+
+            connector = {
+                "host": "host-1", "ip": "127.0.0.1", "platform": "x86_64", "os_type": "linux",
+                "initiator": "iqn.2008-11.org.linux-kvm:host-1", "multipath": False,
+            }  # fmt: skip
+            try:
+                yield VolumeSubject(driver, new_volume, connector=connector)
+            finally:
+                for volume_id in made:
+                    driver.delete_volume("", volume_id)
+                driver.close()
+
+    return opened
+
+
+@contextmanager
+def neutron(request: pytest.FixtureRequest) -> Iterator[NetworkSubject]:
+    """Neutron, and `user` beside it."""
+    with open_cloud(request) as settings:
+        driver = open_driver("network", settings, say)
+        try:
+            yield NetworkSubject(driver, PortRequest("lab-net"), unbinds=True)
+        finally:
+            driver.close()
+
+
+@contextmanager
+def glance(request: pytest.FixtureRequest) -> Iterator[ImageSubject]:
+    """Glance, and files beside it."""
+    with open_cloud(request) as settings:
+        lab = request.getfixturevalue("openstack_lab")
+        content = settings.home / "content"
+        content.write_bytes(b"\0" * 4096)
+        good = lab.upload_image("good", content, "raw")
+        unsafe = lab.upload_image("unsafe", content, "ami")
+        driver = open_driver("image", settings, say)
+        try:
+            yield ImageSubject(driver, good, "00000000-0000-4000-8000-00000000dead", unsafe)
+        finally:
+            for image in (good, unsafe):
+                lab.connect().image.delete_image(image)
+            driver.close()
+
+
 COMPUTES: Mapping[str, Row] = {
     "test": Row(test_compute),
     "embed": Row(compute_on(None), (pytest.mark.libvirt,)),
@@ -212,9 +283,17 @@ COMPUTES: Mapping[str, Row] = {
 NETWORKS: Mapping[str, Row] = {
     "user": Row(user_network),
     "libvirt": Row(libvirt_network, (pytest.mark.libvirt, pytest.mark.root)),
+    "neutron": Row(neutron, (pytest.mark.openstack,)),
 }
-VOLUMES: Mapping[str, Row] = {"local": Row(local_volumes)}
-IMAGES: Mapping[str, Row] = {"file": Row(image_files)}
+VOLUMES: Mapping[str, Row] = {
+    "local": Row(local_volumes),
+    "cinder-attachments": Row(cinder_by("attachments"), (pytest.mark.openstack,)),
+    "cinder-legacy": Row(cinder_by("legacy"), (pytest.mark.openstack,)),
+}
+IMAGES: Mapping[str, Row] = {
+    "file": Row(image_files),
+    "glance": Row(glance, (pytest.mark.openstack,)),
+}
 
 
 def params(table: Mapping[str, Row]) -> list[Any]:
