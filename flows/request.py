@@ -86,7 +86,7 @@ class BuildRequest(BaseModel):
     vcpus: int = Field(default=1, ge=1, le=512)
     disk_gib: int | None = Field(default=None, ge=1)
     wait: str = "power"
-    timeout_s: float = Field(default=120.0, gt=0)
+    timeout_s: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     virt_type: Literal["kvm", "qemu"] | None = None
     affinity_group: str | None = None
     anti_affinity_group: str | None = None
@@ -137,9 +137,27 @@ def parse_request(**fields: Any) -> BuildRequest:
     try:
         return BuildRequest(**fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        message = str(first["msg"]).removeprefix("Value error, ")
+        first: Any = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
-        ours = first["type"] == "value_error"
-        got = "" if ours or first["type"] == "missing" else f" (got {first.get('input')!r})"
-        raise BadInput(f"{where}: {message}{got}" if where else message) from None
+        message = _in_words(first)
+        raise BadInput(f"{where}: {message}" if where else message) from None
+
+
+# a pydantic error's type -> the words for it, and the key of its limit
+_LIMITS = {
+    "greater_than": ("must be more than", "gt"),
+    "greater_than_equal": ("must be at least", "ge"),
+    "less_than": ("must be less than", "lt"),
+    "less_than_equal": ("must be at most", "le"),
+}
+
+
+def _in_words(error: dict[str, Any]) -> str:
+    """What is wrong and what would be right, of one of pydantic's errors."""
+    kind, given = error["type"], error.get("input")
+    if kind == "value_error":
+        return str(error["msg"]).removeprefix("Value error, ")
+    if kind in _LIMITS:
+        words, limit = _LIMITS[kind]
+        return f"{words} {error['ctx'][limit]:g}, not {given}"
+    return str(error["msg"]) + ("" if kind == "missing" else f" (got {given!r})")
