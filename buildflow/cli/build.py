@@ -11,7 +11,7 @@ import typer
 
 from buildflow.cli.interruption import Interruption
 from buildflow.cli.invocation import Invocation, invocation_of
-from buildflow.cli.outcome import exit_code, tell_build
+from buildflow.cli.outcome import BAD_INPUT, UNUSABLE, exit_code, tell_build
 from buildflow.cli.request import build_request
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _WHAT, _NET, _BOOT, _HOW = "Disks", "Network", "Machine", "Running it"
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("build", no_args_is_help=True)(build)
+    app.command("build")(build)
 
 
 def build(
@@ -193,7 +193,7 @@ def _build(
     if request_id is None or engine.store.by_request(request_id) is None:
         engine.world  # noqa: B018 - waits for the hypervisor, while a signal may still end us
     with interruption.turning_round(engine.interrupt):
-        row = engine.accept_build(request, request_id=request_id)
+        row = _accept(engine, request, request_id)
         progress.follow(row["id"], row["name"], build_flow(**row["inputs"]))
         handle = engine.start(row)
         if interruption.happened:  # while there was no run yet that could be told
@@ -201,3 +201,14 @@ def _build(
         shown = handle.wait()
         progress.ended(row["id"], shown["status"])
         return shown
+
+
+def _accept(engine: VmEngine, request: BuildRequest, request_id: str | None) -> Row:
+    """Accept the build; what is refused now has done nothing, whatever raised it."""
+    from buildflow.errors import DriverError, Exhausted, Refused
+
+    try:
+        return engine.accept_build(request, request_id=request_id)
+    except DriverError as error:
+        error.exit_code = BAD_INPUT if isinstance(error, (Exhausted, Refused)) else UNUSABLE
+        raise

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("delete", no_args_is_help=True)(delete)
+    app.command("delete")(delete)
 
 
 def delete(

@@ -46,7 +46,7 @@ def register(app: typer.Typer) -> None:
     diagrams.command("flow")(flow)
     diagrams.command("states")(states)
     diagrams.command("timeline")(timeline)
-    diagrams.command("diff", no_args_is_help=True)(diff)
+    diagrams.command("diff")(diff)
     diagrams.command("snapshot")(snapshot)
     app.add_typer(diagrams, name="diagram")
 

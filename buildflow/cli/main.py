@@ -5,6 +5,7 @@ Nothing that a library warns of or logs reaches the terminal: what the user must
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -19,10 +20,7 @@ DEFECT: Final = 70
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry one command line out; returns its exit code."""
-    if not sys.warnoptions:
-        warnings.simplefilter("ignore")
-    # oslo looks for eventlet, which nobody here uses, and importing it takes as long as all of ours
-    sys.modules.setdefault("eventlet", None)  # type: ignore[arg-type]
+    _quiet_libraries()
     words = hoist(sys.argv[1:] if arguments is None else arguments)
     json_wanted = "--json" in words
     try:
@@ -37,6 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _report(error, json_wanted)
     return code
+
+
+def _quiet_libraries() -> None:
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
+    # without a handler of its own Python prints what is logged as a warning or worse
+    logging.getLogger().addHandler(logging.NullHandler())
+    # oslo looks for eventlet, which nobody here uses, and importing it takes as long as all of ours
+    sys.modules.setdefault("eventlet", None)  # type: ignore[arg-type]
 
 
 def _call(words: list[str]) -> int:
@@ -68,8 +75,8 @@ def _report(error: Exception, json_wanted: bool) -> int:
 
 def _usage(error: Any, json_wanted: bool) -> int:
     message = " ".join(str(error.format_message()).split())
-    if not message:  # `buildflow` alone: typer has printed the help
-        return 0
+    if not message:  # `buildflow diagram` alone: typer has printed the help
+        return 2
     context = getattr(error, "ctx", None)
     where = context.command_path if context is not None else "buildflow"
     return _tell(json_wanted, "BadInput", f"{message} (see `{where} --help`)", 2)

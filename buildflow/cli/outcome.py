@@ -14,7 +14,7 @@ from buildflow.cli.progress.words import duration
 if TYPE_CHECKING:
     from buildflow.cli.invocation import Invocation
 
-COMPLETE, ROLLED_BACK, RESIDUE, UNUSABLE, INTERRUPTED = 0, 1, 3, 4, 130
+COMPLETE, ROLLED_BACK, BAD_INPUT, RESIDUE, UNUSABLE, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 _CODES: Final = {"complete": COMPLETE, "rolled_back": ROLLED_BACK, "residue": RESIDUE}
 

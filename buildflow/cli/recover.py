@@ -29,7 +29,7 @@ CANCEL_WAIT_S = 60.0
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
     app.command("resume")(resume)
-    app.command("cancel", no_args_is_help=True)(cancel)
+    app.command("cancel")(cancel)
     app.command("cleanup")(cleanup)
     app.command("gc")(gc)
 

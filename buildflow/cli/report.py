@@ -13,7 +13,7 @@ from buildflow.cli.picture import build_of, write
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("report", no_args_is_help=True)(report)
+    app.command("report")(report)
 
 
 def report(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from buildflow.config import VOLUME_API, VOLUME_ATTACH, Settings, default_home
-from buildflow.errors import BadInput
+from buildflow.errors import BadInput, StoreError
 
 _CHOICES: Final = {
     "volume_api": VOLUME_API,
@@ -24,4 +24,26 @@ def settings_from(home: Path | None, given: Mapping[str, Any]) -> Settings:
         if name in fields and fields[name] not in choices:
             option = "--" + name.replace("_", "-")
             raise BadInput(f"{option} {fields[name]!r} is unknown: use {' or '.join(choices)}")
+    if "store" in fields:
+        check_store_url(fields["store"])
     return Settings(home=where.expanduser().absolute(), **fields)
+
+
+def check_store_url(url: str) -> None:
+    """Refuse what no store can be opened by. The URL is not repeated: it may hold a password."""
+    from sqlalchemy.engine import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    try:
+        dialect = make_url(url).get_dialect()
+        dialect.import_dbapi()
+    except ArgumentError as error:
+        raise BadInput(
+            "--store is no URL of a database that is known: use sqlite:////DIR/FILE or"
+            " postgresql+psycopg://USER@HOST/NAME"
+        ) from error
+    except ImportError as error:
+        raise StoreError(
+            f"--store needs a library that is not installed ({error.name}):"
+            " `pip install 'buildflow-vm[postgresql]'`"
+        ) from error
