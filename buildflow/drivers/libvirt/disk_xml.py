@@ -164,6 +164,9 @@ def _nfs(disk: etree._Element, source: etree._Element, data: Json, secret: str |
     server, _, path = data["export"].partition(":")
     source.set("name", f"{path.rstrip('/')}/{data['name']}")
     add(source, "host", name=server)
+    # as whom QEMU presents itself; the volume service's files belong to root unless it says so
+    owner, group = data.get("nfs_uid", 0), data.get("nfs_gid", 0)
+    add(source, "identity", user=f"+{owner}", group=f"+{group}")
 
 
 def _auth(disk: etree._Element, username: str, kind: str, uuid: str) -> None:

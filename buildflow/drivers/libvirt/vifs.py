@@ -1,7 +1,7 @@
 """Plugging a port into this host, where libvirt does not do it (nova/virt/libvirt/vif.py).
 
 libvirt plugs `user`, `network`, `bridge` and `ovs` when the domain starts and unplugs them when it
-stops. Only a `tap` must be there before.
+stops. A `tap` must be there before, and so must the bridge of a port that os-vif plugs.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from buildflow.drivers.libvirt.interface_xml import check_type
+from buildflow.drivers.openstack import vif as os_vif
 from buildflow.drivers.protocols import Json, Thing
 from buildflow.errors import DriverError, Refused
 
@@ -23,7 +24,9 @@ class Vifs:
     """The taps that we made; each carries its port's id in its alias, so that it is found again."""
 
     def find(self, vif: Json) -> bool:
-        """Whether the port is plugged by us: True only for a tap of ours that exists."""
+        """Whether the port is plugged by us: True only for a tap of ours, or os-vif's bridge."""
+        if vif.get("plugged_by") == "os-vif":
+            return os_vif.is_plugged(vif)
         return vif.get("type") == "tap" and _alias(vif["devname"]) == _ALIAS + vif["id"]
 
     def plug(self, vif: Json) -> None:
@@ -32,6 +35,8 @@ class Vifs:
         Raises Refused for a type that is not supported or a device that is not ours.
         """
         check_type(vif)
+        if vif.get("plugged_by") == "os-vif":
+            os_vif.plug(vif)
         if vif["type"] != "tap" or self.find(vif):
             return
         name = vif["devname"]
@@ -46,7 +51,9 @@ class Vifs:
 
     def unplug(self, vif: Json) -> None:
         """Remove the tap and see that it is gone; one that is not there is fine."""
-        if self.find(vif):
+        if vif.get("plugged_by") == "os-vif":
+            os_vif.unplug(vif)
+        elif self.find(vif):
             _ip("link", "delete", "dev", vif["devname"])
 
     def inventory(self) -> Iterator[Thing]:

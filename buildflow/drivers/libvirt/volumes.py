@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Final
 
 from buildflow.config import VOLUME_ATTACH, Settings
-from buildflow.drivers.libvirt import brick, qemu_modules
+from buildflow.drivers.libvirt import qemu_modules
 from buildflow.drivers.libvirt.disk_xml import NETWORK
 from buildflow.drivers.libvirt.qemu_user import QemuUser
+from buildflow.drivers.openstack import brick
 from buildflow.drivers.protocols import Json
 from buildflow.errors import BadInput, HostUnusable, Refused
 
