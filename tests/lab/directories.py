@@ -10,6 +10,12 @@ REPOSITORY = Path(__file__).parents[2]
 CACHE = REPOSITORY / ".cache"
 
 
+def is_open(directory: Path) -> bool:
+    """Whether every user may enter the directory."""
+    directory = directory.resolve()
+    return all(each.stat().st_mode & 0o001 for each in (directory, *directory.parents))
+
+
 @contextmanager
 def open_directory(prefix: str = "bf-") -> Iterator[Path]:
     """A temporary directory with a short path that every user may enter.

@@ -2,12 +2,13 @@
 
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.lab.directories import CACHE, open_directory
+from tests.lab.directories import CACHE, is_open, open_directory
 from tests.lab.guest import GuestImages, make
 from tests.lab.openstack import OpenStackLab
 from tests.lab.services import Etcd, PostgreSQL, Redis, ServicePool, ZooKeeper
@@ -27,9 +28,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def guest_images() -> GuestImages:
-    """The bootable guest, made on the first run and cached."""
-    return make(CACHE / "guest")
+def guest_images() -> Iterator[GuestImages]:
+    """The bootable guest, made on the first run and cached, where QEMU can read it."""
+    images = make(CACHE / "guest")
+    if os.geteuid() != 0 or is_open(images.directory):
+        yield images
+        return
+    # A checkout that is root's alone, say in /root, is closed to QEMU, which libvirt runs as
+    # another user.
+    with open_directory() as directory:
+        for path in images.files():
+            shutil.copy(path, directory)
+        yield GuestImages(directory)
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ def ensure_environment() -> Path:
         subprocess.run(
             [
                 str(ENVIRONMENT / "bin/pip"), "install", "--quiet", "--disable-pip-version-check",
-                "-c", str(_CONSTRAINTS), *_PACKAGES,
+                "--use-pep517", "-c", str(_CONSTRAINTS), *_PACKAGES,
             ],
             check=True,
         )  # fmt: skip
