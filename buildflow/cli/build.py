@@ -123,7 +123,47 @@ def build(
     Ends with the machine up, or with nothing left, or with a list of what is left.
     """
     invocation = invocation_of(ctx)
-    request = build_request(
+    request = request_of(
+        name=name,
+        image=image,
+        boot_volume=boot_volume,
+        volume=volume,
+        new_volume=new_volume,
+        disk=disk,
+        memory=memory,
+        vcpus=vcpus,
+        network=network,
+        port=port,
+        nic=nic,
+        wait=wait,
+        timeout=timeout,
+    )
+    shown, interrupted = _carry_out(invocation, request, request_id, inject or ())
+    if invocation.json:
+        invocation.document(shown)
+    tell_build(invocation, shown)
+    return exit_code(shown, interrupted=interrupted)
+
+
+def request_of(
+    *,
+    name: str,
+    image: str | None,
+    boot_volume: str | None,
+    volume: list[str] | None,
+    new_volume: list[str] | None,
+    disk: int | None,
+    memory: int,
+    vcpus: int,
+    network: list[str] | None,
+    port: list[str] | None,
+    nic: list[str] | None,
+    wait: str,
+    timeout: float,
+    **fields: Any,
+) -> BuildRequest:
+    """The request that this verb's options make; `submit` has the same ones. Raises BadInput."""
+    return build_request(
         name=name,
         image=None if image is None else _lasting(image),
         boot_volume=boot_volume,
@@ -137,12 +177,8 @@ def build(
         disk_gib=disk,
         wait=wait,
         timeout_s=timeout,
+        **fields,
     )
-    shown, interrupted = _carry_out(invocation, request, request_id, inject or ())
-    if invocation.json:
-        invocation.document(shown)
-    tell_build(invocation, shown)
-    return exit_code(shown, interrupted=interrupted)
 
 
 def _lasting(image: str) -> str:

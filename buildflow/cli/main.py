@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any, Final
 
+from buildflow.cli.conceal import conceal
 from buildflow.cli.options import first_word, hoist
 
 # sysexits.h: EX_SOFTWARE. A defect of ours says nothing of what was done: none of the other codes
@@ -21,6 +22,8 @@ DEFECT: Final = 70
 def main(arguments: Sequence[str] | None = None) -> int:
     """Carry one command line out; returns its exit code."""
     _quiet_libraries()
+    if arguments is None:
+        conceal(sys.argv[1:])
     words = hoist(sys.argv[1:] if arguments is None else arguments)
     json_wanted = "--json" in words
     try:

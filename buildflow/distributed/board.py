@@ -234,7 +234,9 @@ class Board:
         """Every build on the board, and who has claimed it."""
         jobs = self._read()
         return {
-            job.details["build"]: self._owner(job) for job in jobs if (job.details or {}).get("build")
+            job.details["build"]: self._owner(job)
+            for job in jobs
+            if (job.details or {}).get("build")
         }
 
     def posted(self) -> set[str]:
@@ -263,5 +265,5 @@ def _all_jobs(board: Any) -> Any:
 def _close_quietly(board: Any) -> None:
     try:
         board.close()
-    except Exception:  # noqa: BLE001 - it is gone already
+    except Exception:
         return

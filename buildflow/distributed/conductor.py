@@ -166,7 +166,7 @@ class Conductor:
         build = work.posting.build
         try:
             self._carry_out(work)
-        except BaseException as error:  # noqa: BLE001 - the loop goes on whatever a build does
+        except BaseException as error:
             LOG.exception("build %s", build)
             self._event(f"{build}: {text_without_credentials(repr(error))}")
         finally:

@@ -116,18 +116,24 @@ def world_of_hosts(
     hosts: Sequence[Host],
     capacity: CapacityDriver,
     say: Callable[[str], None] = lambda _line: None,
+    *,
+    standby: Sequence[Host] = (),
 ) -> World:
-    """The drivers of several hosts, each opened when a build is placed on it."""
+    """The drivers of several hosts, each opened when a build is placed on it.
+
+    `standby` are opened only to finish what a conductor that died has begun on them.
+    """
     from buildflow.drivers.registry import open_driver
 
     first = _settings_of(settings, hosts[0])
-    makers = {host.name: partial(_open_host, settings, host, say) for host in hosts}
+    makers = {host.name: partial(_open_host, settings, host, say) for host in (*hosts, *standby)}
     return World(
         computes=LazyHosts(makers),
         network=partial(open_driver, "network", first, say),
         volume=partial(open_driver, "volume", first, say),
         image=partial(open_driver, "image", first, say),
         capacity=capacity,
+        standby=[host.name for host in standby],
     )
 
 

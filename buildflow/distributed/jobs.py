@@ -51,8 +51,10 @@ class Jobs:
 
     def must_wait(self, row: Row | None) -> bool:
         """Whether it is too early to try a job again."""
-        return row is not None and row["not_before"] is not None and (
-            row["not_before"] > stamp(self._clock.now())
+        return (
+            row is not None
+            and row["not_before"] is not None
+            and (row["not_before"] > stamp(self._clock.now()))
         )
 
     def failed(self, build: str, reason: str, max_tries: int = MAX_TRIES) -> bool:
@@ -94,7 +96,8 @@ class Jobs:
             select(jobs.c.build)
             .select_from(jobs.join(builds, jobs.c.build == builds.c.id))
             .where(
-                (jobs.c.state == POSTED) & builds.c.status.in_(("queued", "running", "rolling_back"))
+                (jobs.c.state == POSTED)
+                & builds.c.status.in_(("queued", "running", "rolling_back"))
             )
             .order_by(jobs.c.posted_at)
         )

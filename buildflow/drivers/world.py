@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, cast
 
 from buildflow.drivers.protocols import (
@@ -28,10 +28,11 @@ class LazyHosts(Mapping[str, ComputeDriver]):
     def __init__(self, makers: Mapping[str, Callable[[], ComputeDriver]]) -> None:
         self._makers = dict(makers)
         self.opened: dict[str, ComputeDriver] = {}
-        self._lock = threading.RLock()
+        # one each: a host whose hypervisor is busy keeps no build on another host waiting
+        self._locks = {host: threading.RLock() for host in makers}
 
     def __getitem__(self, host: str) -> ComputeDriver:
-        with self._lock:
+        with self._locks[host]:
             if host not in self.opened:
                 self.opened[host] = self._makers[host]()
             return self.opened[host]
@@ -52,6 +53,7 @@ class World:
     A service is given as its driver, or as a function that opens it when a build first needs it: a
     build without volumes never talks to Cinder. `validated` holds the builds whose request this
     very process has just checked against it. `capacity` is there where hosts are shared.
+    `standby` names hosts that are served only to finish what was begun on them.
     """
 
     def __init__(
@@ -61,8 +63,10 @@ class World:
         volume: VolumeDriver | Callable[[], Any],
         image: ImageDriver | Callable[[], Any],
         capacity: CapacityDriver | None = None,
+        standby: Collection[str] = (),
     ) -> None:
         self.computes = computes
+        self._standby = frozenset(standby)
         self.capacity = capacity
         self.validated: set[str] = set()
         self._services: dict[str, Any] = {"network": network, "volume": volume, "image": image}
@@ -94,8 +98,8 @@ class World:
 
     @property
     def hosts(self) -> list[str]:
-        """Every host, the default one first."""
-        return list(self.computes)
+        """Every host that a new build may be placed on, the default one first."""
+        return [host for host in self.computes if host not in self._standby]
 
     def on(self, host: str) -> ComputeDriver:
         """The hypervisor of `host`. Raises HostUnusable for one that is not served here."""

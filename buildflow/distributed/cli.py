@@ -1,0 +1,311 @@
+"""The verbs of many machines: submit, conductor, hosts, jobs."""
+
+from __future__ import annotations
+
+import inspect
+import signal
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from buildflow.cli.build import build, request_of
+from buildflow.cli.invocation import Invocation, invocation_of
+from buildflow.errors import BadInput
+
+if TYPE_CHECKING:
+    from buildflow.engine.store import Row
+
+Jobboard = Annotated[
+    str | None,
+    typer.Option(
+        envvar="BUILDFLOW_JOBBOARD",
+        metavar="URL",
+        help="redis://HOST:PORT/DB, etcd://HOST:PORT or zookeeper://HOST:PORT. A URL with a"
+        " password belongs into the variable, not here.",
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the four verbs."""
+    app.command("submit", no_args_is_help=True)(_with_options_of_build(submit))
+    app.command("conductor")(conductor)
+    app.command("hosts")(hosts)
+    app.command("jobs")(jobs)
+
+
+def _with_options_of_build(verb: Callable[..., Any]) -> Callable[..., Any]:
+    """`verb` with the options of `build` before its own: one definition serves both verbs."""
+    theirs = inspect.signature(build).parameters
+    hints = get_type_hints(build, include_extras=True)
+    own = inspect.signature(verb).parameters
+    own_hints = get_type_hints(verb, include_extras=True)
+    parameters = [
+        parameter.replace(annotation=hints[name])
+        for name, parameter in theirs.items()
+        if name != "inject"
+    ]
+    parameters += [
+        parameter.replace(annotation=own_hints[name])
+        for name, parameter in own.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    ]
+    parameters.sort(key=lambda p: p.kind)
+    verb.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    verb.__annotations__ = {p.name: p.annotation for p in parameters}
+    return verb
+
+
+def submit(
+    *,
+    jobboard: Jobboard = None,
+    affinity: Annotated[
+        str | None, typer.Option(metavar="GROUP", help="On the host that has this group.")
+    ] = None,
+    anti_affinity: Annotated[
+        str | None, typer.Option(metavar="GROUP", help="On a host that has none of this group.")
+    ] = None,
+    **options: Any,
+) -> int:
+    """Post a build for any conductor to take; returns at once."""
+    from buildflow.distributed.board import Board, BoardUnusable
+    from buildflow.distributed.jobs import Jobs
+
+    invocation = invocation_of(options.pop("ctx"))
+    request_id = options.pop("request_id")
+    request = request_of(**options, affinity_group=affinity, anti_affinity_group=anti_affinity)
+    board = Board(_required(jobboard), "submit")
+    with invocation.open_engine() as engine:
+        row = engine.accept_build(request, request_id=request_id, queue=True)
+        posted = True
+        if row["status"] == "queued":
+            known = Jobs(engine.store, engine.clock)
+            if known.row(row["id"]) is None:
+                known.post(row["id"])
+                try:
+                    board.post(row["id"])
+                except BoardUnusable as error:
+                    posted = False
+                    invocation.say(f"buildflow: {error.summary}; a conductor posts it again")
+    board.close()
+    if invocation.json:
+        invocation.document(
+            {"id": row["id"], "name": row["name"], "status": row["status"], "posted": posted}
+        )
+    else:
+        print(f"{row['name']} is {row['status']} as {row['id']}")
+        print(f"  next     buildflow show {row['name']} · buildflow jobs")
+    return 0
+
+
+def conductor(
+    ctx: typer.Context,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]URI[,vcpus=N][,memory=MIB][,disk=GIB]",
+            help="A host to build on; repeatable. This machine's embedded one unless given.",
+        ),
+    ] = None,
+    standby: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]URI",
+            help="A host on which to finish the builds of a conductor that died; repeatable.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(metavar="N", help="Its name; host name and pid unless given.")
+    ] = None,
+    jobboard: Jobboard = None,
+    max_builds: Annotated[int, typer.Option(metavar="N", min=1, help="Builds at once.")] = 10,
+    expiry: Annotated[
+        float,
+        typer.Option(
+            metavar="S", min=1.0, help="How long after its death others take its builds over."
+        ),
+    ] = 10.0,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(metavar="PORT", help="Prometheus figures on 127.0.0.1; 0 for a free port."),
+    ] = None,
+) -> int:
+    """Take builds from a jobboard and carry them out, until SIGTERM or SIGINT.
+
+    The first signal lets what runs here end; the second hands it over to other conductors at once.
+    """
+    import os
+
+    from buildflow.api import VmEngine
+    from buildflow.distributed.board import Board
+    from buildflow.distributed.capacity import Capacity
+    from buildflow.distributed.conductor import Conductor
+    from buildflow.distributed.hosts import Host, offered, parse_hosts, world_of_hosts
+    from buildflow.distributed.metrics import Metrics
+    from buildflow.distributed.tracing import trace_steps
+    from buildflow.engine.clock import SystemClock
+    from buildflow.engine.store import Store
+
+    invocation = invocation_of(ctx)
+    settings = invocation.settings
+    who = name or f"{os.uname().nodename}-{os.getpid()}"
+    board = Board(_required(jobboard), who, expiry_s=expiry)
+    mine = parse_hosts(host or [f"{os.uname().nodename}={settings.libvirt_uri}"])
+    spare = [Host(h.name, h.uri) for h in parse_hosts(standby or ())]
+    clock = SystemClock()
+    store = Store(settings.store_url)
+    metrics = Metrics()
+    if metrics_port is not None:
+        port = metrics.serve(metrics_port)
+        invocation.say(f"{who}: figures on http://127.0.0.1:{port}/metrics")
+    world = world_of_hosts(settings, mine, Capacity(store, clock), invocation.say, standby=spare)
+    engine = VmEngine(settings, world, store=store, clock=clock, listener=metrics.heard)
+    trace_steps(engine)
+    worker = Conductor(
+        engine,
+        board,
+        hosts=[offered(each, settings) for each in mine],
+        max_builds=max_builds,
+        metrics=metrics,
+        on_event=lambda line: invocation.say(f"{who}: {line}"),
+    )
+    told = _stop_on_signals(worker, invocation, who)
+    invocation.say(f"{who}: taking builds from {board.url} for {', '.join(h.name for h in mine)}")
+    try:
+        worker.run()
+    finally:
+        engine.close()
+        store.close()
+    invocation.say(f"{who}: stopped" + (" (handed over)" if told() > 1 else ""))
+    return 0
+
+
+def _stop_on_signals(worker: Any, invocation: Invocation, who: str) -> Callable[[], int]:
+    count = 0
+
+    def caught(_number: int, _frame: Any) -> None:
+        nonlocal count
+        count += 1
+        worker.drain()
+        answer = "no new builds; those here end first" if count == 1 else "handing over at once"
+        invocation.say(f"{who}: {answer}")
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, caught)
+    return lambda: count
+
+
+def hosts(
+    ctx: typer.Context,
+    disable: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Place no new builds on it.")
+    ] = None,
+    enable: Annotated[
+        list[str] | None, typer.Option(metavar="NAME", help="Place builds on it again.")
+    ] = None,
+) -> int:
+    """List hosts and the room they have."""
+    from buildflow.distributed.capacity import DISABLED, UP, Capacity
+
+    invocation = invocation_of(ctx)
+    with invocation.open_engine() as engine:
+        capacity = Capacity(engine.store, engine.clock)
+        for state, names in ((DISABLED, disable or ()), (UP, enable or ())):
+            for each in names:
+                reason = "disabled by hand" if state == DISABLED else None
+                if not capacity.mark(each, state, reason):
+                    raise BadInput(f"no host is named {each!r}; `buildflow hosts` lists them")
+        rows = capacity.list()
+    if invocation.json:
+        invocation.document(rows)
+        return 0
+    if not rows:
+        print("no hosts yet: a `buildflow conductor` brings them")
+        return 0
+    _table(
+        ("HOST", "STATE", "BUILDS", "VCPUS", "MEMORY MIB", "DISK GIB", "URI", "WHY"),
+        [
+            (
+                row["name"],
+                row["state"],
+                str(row["builds"]),
+                f"{row['vcpus_used']}/{row['vcpus']}",
+                f"{row['memory_mib_used']}/{row['memory_mib']}",
+                f"{row['disk_gib_used']}/{row['disk_gib']}",
+                row["uri"],
+                row["reason"] or "",
+            )
+            for row in rows
+        ],
+    )
+    return 0
+
+
+def jobs(
+    ctx: typer.Context,
+    jobboard: Jobboard = None,
+    retry: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID", help="Post a build again that was set aside; repeatable."),
+    ] = None,
+    limit: Annotated[int, typer.Option(metavar="N", help="How many to list.")] = 100,
+) -> int:
+    """List the jobs that wait, run or were set aside."""
+    from buildflow.distributed.board import Board
+    from buildflow.distributed.jobs import Jobs
+
+    invocation = invocation_of(ctx)
+    with invocation.open_engine() as engine:
+        known = Jobs(engine.store, engine.clock)
+        if retry:
+            board = Board(_required(jobboard), "jobs")
+            for each in retry:
+                row = engine.store.find(each)
+                known.post(row["id"])
+                board.post(row["id"])
+            board.close()
+        rows = known.list(limit)
+    if invocation.json:
+        invocation.document(rows)
+        return 0
+    if not rows:
+        print("no jobs: `buildflow submit` posts one")
+        return 0
+    _table(
+        ("BUILD", "NAME", "JOB", "STATUS", "HOST", "TRIES", "WHY"),
+        [_job_line(row) for row in rows],
+    )
+    return 0
+
+
+def _job_line(row: Row) -> tuple[str, ...]:
+    return (
+        row["build"],
+        row["name"] or "",
+        row["state"],
+        row["status"],
+        row["host"] or "-",
+        str(row["tries"]),
+        row["reason"] or "",
+    )
+
+
+def _table(heads: tuple[str, ...], lines: list[tuple[str, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for head in heads:
+        table.add_column(head, overflow="fold")
+    for line in lines:
+        table.add_row(*line)
+    Console().print(table)
+
+
+def _required(jobboard: str | None) -> str:
+    if not jobboard:
+        raise BadInput(
+            "which jobboard? Set BUILDFLOW_JOBBOARD or give --jobboard redis://HOST:PORT/DB"
+        )
+    return jobboard
