@@ -140,7 +140,7 @@ class NeutronPorts:
         if mac is not None and self._read(
             "look for the MAC", lambda: list(ports(network_id=network.id, mac_address=mac))
         ):
-            raise Conflict(f"MAC {mac} is in use on network {request.network}")
+            raise Conflict(f"MAC {mac} is in use on network {network.name}")
 
     def _validate_address(self, network: Any, address: str) -> None:
         try:
@@ -204,7 +204,7 @@ class NeutronPorts:
             wanted["dns_name"] = hostname
         port = ask(
             "network",
-            f"create a port on network {request.network}",
+            f"create a port on network {network.name}",
             lambda: self._cloud.connection.network.create_port(**wanted),
         )
         return self._entry(port, preexisting=False, network=network)
@@ -368,9 +368,18 @@ class NeutronPorts:
             return None
 
     def _network(self, request: PortRequest) -> Any:
-        if not request.network:
-            raise BadInput("a port of Neutron needs a network")
-        return self._find("network", request.network, self._cloud.connection.network.find_network)
+        """The network that was named, else the only one there is (nova/network/neutron.py:
+        _get_available_networks).
+        """
+        network = self._cloud.connection.network
+        if request.network:
+            return self._find("network", request.network, network.find_network)
+        found = self._read("list networks", lambda: list(network.networks()))
+        usable = [each for each in found if not each.is_router_external]
+        if len(usable) == 1:
+            return usable[0]
+        names = ", ".join(sorted(each.name or each.id for each in usable)) or "none"
+        raise BadInput(f"name a network, for there is not exactly one; there are: {names}")
 
     def _subnets(self, network_id: str) -> list[Any]:
         network = self._cloud.connection.network

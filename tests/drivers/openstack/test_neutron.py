@@ -176,6 +176,21 @@ def test_requests_that_can_never_work(ports: NeutronPorts, lab: OpenStackLab) ->
     ports.validate(PortRequest(network=lab_network))
 
 
+def test_no_name_is_the_only_network_there_is(
+    ports: NeutronPorts, lab: OpenStackLab, key: str, instance: str
+) -> None:
+    unnamed = PortRequest(network=None)
+    ports.validate(unnamed)
+    made = ports.create_port(key, instance, "web", unnamed)
+    assert made["network"]["label"] == NETWORK
+    other = lab.connect().network.create_network(name="other")
+    try:
+        with pytest.raises(BadInput, match=r"name a network.*lab-net, other"):
+            ports.validate(unnamed)
+    finally:
+        lab.connect().network.delete_network(other.id)
+
+
 def test_a_network_name_that_two_have(ports: NeutronPorts, lab: OpenStackLab) -> None:
     tenant = lab.connect().network
     twins = [tenant.create_network(name="twin") for _ in range(2)]
