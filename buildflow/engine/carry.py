@@ -168,9 +168,10 @@ class Carrier:
         if not take_over and not mine and row["status"] not in ENDED and self.owner_lives(row):
             raise StaleOwner(f"build {row['id']} is being worked on by another process")
         # an earlier run of this process that halted may have a step at work still: a new epoch
-        epoch = self.store.claim(row["id"], me, row["epoch"])
+        self.store.claim(row["id"], me, row["epoch"])
         claimed = self.store.build(row["id"])
-        if epoch is None or claimed is None or claimed["epoch"] != epoch:
+        # the row says who was faster, even where the answer to the claim was lost
+        if claimed is None or (claimed["owner"], claimed["epoch"]) != (me, row["epoch"] + 1):
             raise StaleOwner(f"build {row['id']} was claimed by another process just now")
         return claimed
 

@@ -34,9 +34,11 @@ class Unit:
     known_stop: str | None = None
     new: Params | None = None  # the row of a build that is being accepted: it needs no fence
     instance: Params | None = None
+    free: tuple[Prepared, Params] | None = None  # one statement of anybody's: no fence either
     many: list[tuple[Prepared, list[Params]]] = field(default_factory=list)
     # the outcome, set by the leader
     stop: str | None = None
+    rowcount: int = 0
     error: Exception | None = None
     done: threading.Event | None = None
 
@@ -106,6 +108,15 @@ class Journal:
             hook("after", unit)
         return unit.stop
 
+    def write(self, statement: Prepared, params: Params, build: str = "") -> int:
+        """One statement that is not a build's own boundary; returns how many rows it touched.
+
+        It must be safe to repeat: a lost answer has it done again.
+        """
+        unit = Unit(build, 0, 0, free=(statement, params))
+        self.commit(unit)
+        return unit.rowcount
+
     def _lead(self, own: Unit) -> None:
         with self._mutex:
             batch, self._queue = self._queue, []
@@ -169,6 +180,10 @@ class Journal:
 
     def _apply(self, cursor: Any, unit: Unit, *, again: bool) -> None:
         s = self._statements
+        if unit.free is not None:
+            unit.free[0].execute(cursor, unit.free[1])
+            unit.rowcount = cursor.rowcount
+            return
         if unit.new is not None:
             s.new_build.execute(cursor, unit.new)
             if cursor.rowcount != 1:

@@ -55,7 +55,8 @@ def lives(owner: Row | None, now: datetime) -> bool:
     if owner["host"] == socket.gethostname():
         if owner["boot_id"] != boot_id():
             return False
-        return pid_started(owner["pid"]) == owner["pid_started"]
+        same: bool = pid_started(owner["pid"]) == owner["pid_started"]
+        return same
     beat = datetime.fromisoformat(owner["heartbeat_at"])
     expiry = timedelta(seconds=float(owner["expiry_s"]))
     alive: bool = now - beat < expiry

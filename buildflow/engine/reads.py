@@ -12,9 +12,9 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import Dialect, bindparam, select
+from sqlalchemy import Dialect, bindparam, select, text
 
-from buildflow.engine.schema import atoms, builds, effects, flow_details, history, instances
+from buildflow.engine.schema import atoms, builds, effects, flow_details, history, instances, owners
 from buildflow.engine.statements import Prepared
 from buildflow.errors import StoreError
 
@@ -56,25 +56,16 @@ class Select:
         return found
 
 
-class Reads:
-    """The selects and the connections for one database, for any thread.
+class Selects:
+    """The statements for one dialect."""
 
-    `connect` opens a raw connection on which each statement stands alone; `lost` tells whether an
-    error means that the connection has gone, so that another one is worth a try.
-    """
-
-    def __init__(
-        self,
-        connect: Callable[[], Any],
-        dialect: Dialect,
-        translate: Callable[[Exception], StoreError],
-        lost: Callable[[Exception], bool],
-    ) -> None:
+    def __init__(self, dialect: Dialect) -> None:
         value: Any = bindparam("value")
-        self._connect, self._translate, self._lost = connect, translate, lost
-        self._idle: list[Any] = []
-        self._lock = threading.Lock()
         self.build = Select(BUILD.where(builds.c.id == value), dialect)
+        # spelled as in the index of schema.py, or SQLite would not use it
+        unfinished = text("builds.status NOT IN ('complete', 'rolled_back')")
+        self.unfinished = Select(BUILD.where(unfinished), dialect)
+        self.owner = Select(select(owners).where(owners.c.id == value), dialect)
         self.by_request = Select(BUILD.where(builds.c.request_id == value), dialect)
         self.effects = Select(
             select(effects).where(effects.c.build == value).order_by(effects.c.ordinal), dialect
@@ -84,6 +75,24 @@ class Reads:
         )
         self.flows = Select(select(flow_details).where(flow_details.c.build == value), dialect)
         self.atoms = Select(select(atoms).where(atoms.c.flow == value), dialect)
+
+
+class Reads:
+    """Connections for one database, for any thread.
+
+    `connect` opens a raw connection on which each statement stands alone; `lost` tells whether an
+    error means that the connection has gone, so that another one is worth a try.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Any],
+        translate: Callable[[Exception], StoreError],
+        lost: Callable[[Exception], bool],
+    ) -> None:
+        self._connect, self._translate, self._lost = connect, translate, lost
+        self._idle: list[Any] = []
+        self._lock = threading.Lock()
 
     def run(self, what: Select, value: str | None) -> list[Row]:
         """The rows of `what`. Raises StoreError."""

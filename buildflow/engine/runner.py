@@ -88,7 +88,7 @@ class _OnOurStorage:
         if self.graph.deciders:
             super().run(timeout)  # type: ignore[misc]
             return
-        self.validate()  # type: ignore[attr-defined]
+        self.validate()
         self._change_state(tf_states.RUNNING)
         drive(self._runtime, self.graph)
         if self._runtime.is_success():

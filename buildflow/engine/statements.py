@@ -10,13 +10,27 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ClauseElement, Dialect, Text, bindparam, insert, select, update
+from sqlalchemy import (
+    ClauseElement,
+    Dialect,
+    Text,
+    bindparam,
+    delete,
+    insert,
+    literal_column,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from buildflow.engine import schema
 
 Params = Mapping[str, Any]
+
+TERMINAL = ("complete", "rolled_back")
+# what nobody works on until somebody asks for it: residue waits for `cleanup`
+ENDED = (*TERMINAL, "residue")
 
 
 class Prepared:
@@ -59,6 +73,11 @@ def _upsert(dialect: Dialect, table: Any, keys: Sequence[str], keep: Sequence[st
         if c.name not in keys and c.name not in keep
     }
     return statement.on_conflict_do_update(index_elements=list(keys), set_=changed)
+
+
+def literals(words: Iterable[str]) -> list[Any]:
+    """Words of ours as part of a statement's text, where a parameter would hide an index."""
+    return [literal_column(f"'{word}'") for word in words]
 
 
 class Statements:
@@ -108,6 +127,24 @@ class Statements:
                 }
             )
         )
+        # what anybody may do to a build
+        any_build = b.c.id == bindparam("b_id")
+        wanted = {"stop": bindparam("stop", type_=Text)}
+        going = b.c.status.not_in(literals(ENDED))
+        self.stop = prepare(update(b).where(any_build & going & b.c.stop.is_(None)).values(wanted))
+        self.delete_wanted = prepare(update(b).where(any_build).values(wanted))
+        claimed: dict[str, Any] = {"owner": bindparam("owner"), "epoch": bindparam("epoch")}
+        self.claim = prepare(
+            update(b).where(any_build & (b.c.epoch == bindparam("b_epoch"))).values(claimed)
+        )
+        o = schema.owners
+        self.new_owner = prepare(_upsert(dialect, o, ["id"]))
+        self.heartbeat = prepare(
+            update(o)
+            .where(o.c.id == bindparam("b_id"))
+            .values({"heartbeat_at": bindparam("heartbeat_at")})
+        )
+        self.forget_owner = prepare(delete(o).where(o.c.id == bindparam("b_id")))
         self.instance = prepare(
             update(i)
             .where((i.c.uuid == bindparam("b_id")) & (i.c.version == bindparam("b_version")))

@@ -11,23 +11,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, create_engine, event, insert, select, text, update
+from sqlalchemy import (
+    Dialect,
+    Engine,
+    create_engine,
+    event,
+    select,
+)
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from buildflow.engine import migrations
 from buildflow.engine.journal import Journal, Unit
-from buildflow.engine.reads import BUILD, Reads, decode, encode
-from buildflow.engine.schema import builds, effects, flow_details, instances, owners
+from buildflow.engine.reads import BUILD, Reads, Selects, decode, encode
+from buildflow.engine.schema import builds, effects, instances
+from buildflow.engine.statements import ENDED as ENDED
+from buildflow.engine.statements import TERMINAL as TERMINAL
 from buildflow.engine.statements import Statements
 from buildflow.errors import BadInput, Conflict, NotFound, StateConflict, StoreError
 
 Row = dict[str, Any]
 Rows = list[Row]  # in a class that has a method of that name, `list` is that
 
-TERMINAL = ("complete", "rolled_back")
-# what nobody works on until somebody asks for it: residue waits for `cleanup`
-ENDED = (*TERMINAL, "residue")
 STATUSES = ("queued", "running", "rolling_back", "complete", "rolled_back", "residue")
 
 
@@ -43,7 +48,7 @@ class Store:
         self._busy_timeout_s = busy_timeout_s
         self._synchronous = synchronous
         self.engine = self._make_engine()
-        self.statements = Statements(self.engine.dialect)
+        self.statements, self._selects = _compiled(self.engine.dialect)
         try:
             self._migrate()
         except (SQLAlchemyError, OSError) as error:
@@ -58,7 +63,7 @@ class Store:
             # a database server may be restarted under us: a unit waits for it to come back
             reconnect_attempts=0 if self._sqlite else 12,
         )
-        self._reads = Reads(self._reader, self.engine.dialect, self.translate, self._lost)
+        self._reads = Reads(self._reader, self.translate, self._lost)
 
     # --- opening --------------------------------------------------------------------------------
 
@@ -166,20 +171,11 @@ class Store:
         except SQLAlchemyError as error:
             raise self.translate(error) from error
 
-    def _write(self, work: Any) -> Any:
-        try:
-            with self.engine.begin() as connection:
-                return work(connection)
-        except IntegrityError:
-            raise
-        except SQLAlchemyError as error:
-            raise self.translate(error) from error
-
     # --- reading --------------------------------------------------------------------------------
 
     def build(self, build_id: str) -> Row | None:
         """One build's row joined with its instance's, None when there is none."""
-        rows = self._reads.run(self._reads.build, build_id)
+        rows = self._reads.run(self._selects.build, build_id)
         return rows[0] if rows else None
 
     def find(self, name_or_id: str) -> Row:
@@ -209,7 +205,7 @@ class Store:
 
     def by_request(self, request_id: str) -> Row | None:
         """The build that was asked for with this request id."""
-        rows = self._reads.run(self._reads.by_request, request_id)
+        rows = self._reads.run(self._selects.by_request, request_id)
         return rows[0] if rows else None
 
     def list(self, limit: int | None = 100, statuses: Sequence[str] | None = None) -> Rows:
@@ -223,13 +219,13 @@ class Store:
 
     def unfinished(self) -> Rows:
         """Builds that are neither complete nor rolled back, oldest first."""
-        rows = self._read(BUILD.where(_UNFINISHED))
+        rows = self._reads.run(self._selects.unfinished, None)
         # sorted here, so that SQLite does not walk the index of the dates instead of the small one
         return sorted(rows, key=lambda row: row["created_at"])
 
     def effects(self, build_id: str) -> Rows:
         """The ledger of one build, in the order in which its effects were begun."""
-        return self._reads.run(self._reads.effects, build_id)
+        return self._reads.run(self._selects.effects, build_id)
 
     def all_effects(self, states: Sequence[str]) -> Rows:
         """Effects of every build that are in one of `states`."""
@@ -237,15 +233,15 @@ class Store:
 
     def history(self, build_id: str) -> Rows:
         """Transitions of one build, in order."""
-        return self._reads.run(self._reads.history, build_id)
+        return self._reads.run(self._selects.history, build_id)
 
     def flows(self, build_id: str) -> Rows:
         """TaskFlow's flow details of one build."""
-        return self._reads.run(self._reads.flows, build_id)
+        return self._reads.run(self._selects.flows, build_id)
 
     def atoms(self, flow_uuid: str) -> Rows:
         """TaskFlow's atom details of one flow; those that never ran have none."""
-        return self._reads.run(self._reads.atoms, flow_uuid)
+        return self._reads.run(self._selects.atoms, flow_uuid)
 
     def stops(self, build_ids: Sequence[str]) -> dict[str, tuple[str | None, int]]:
         """For each build its stop request and its epoch."""
@@ -289,25 +285,14 @@ class Store:
             ) from None
         return row
 
-    def add_flow(self, flow: Mapping[str, Any]) -> None:
-        """Add another flow detail to a build (its delete flow)."""
-        self._write(lambda c: c.execute(insert(flow_details).values(encode(flow))))
-
     def request_stop(self, build_id: str, reason: str) -> bool:
         """Ask a build to stop. A delete outranks the other reasons; else the first one stands.
 
         Returns False when the build has ended already and cannot be stopped.
         """
-        b = builds.c
-        condition = [b.id == build_id]
-        if reason != "deleted":
-            condition += [b.status.not_in(ENDED), b.stop.is_(None)]
-
-        def work(connection: Connection) -> int:
-            result = connection.execute(update(builds).where(and_(*condition)).values(stop=reason))
-            return int(result.rowcount)
-
-        if self._write(work) == 1:
+        s = self.statements
+        wanted = s.delete_wanted if reason == "deleted" else s.stop
+        if self.journal.write(wanted, {"b_id": build_id, "stop": reason}, build_id) == 1:
             return True
         row = self.build(build_id)
         return row is not None and row["stop"] is not None and row["status"] not in ENDED
@@ -317,41 +302,39 @@ class Store:
 
         Returns the new epoch; None when somebody else was faster.
         """
-
-        def work(connection: Connection) -> int:
-            result = connection.execute(
-                update(builds)
-                .where((builds.c.id == build_id) & (builds.c.epoch == epoch))
-                .values(owner=owner, epoch=epoch + 1)
-            )
-            return int(result.rowcount)
-
-        return epoch + 1 if self._write(work) == 1 else None
+        params = {"b_id": build_id, "b_epoch": epoch, "owner": owner, "epoch": epoch + 1}
+        touched = self.journal.write(self.statements.claim, params, build_id)
+        return epoch + 1 if touched == 1 else None
 
     def register_owner(self, row: Mapping[str, Any]) -> None:
         """Say that a process may own builds."""
-        self._write(lambda c: c.execute(insert(owners).values(**row)))
+        self.journal.write(self.statements.new_owner, row)
 
     def heartbeat(self, owner: str, at: str) -> None:
         """Say that it lives."""
-        self._write(
-            lambda c: c.execute(update(owners).where(owners.c.id == owner).values(heartbeat_at=at))
-        )
+        self.journal.write(self.statements.heartbeat, {"b_id": owner, "heartbeat_at": at})
 
     def owner(self, owner_id: str) -> Row | None:
         """One owner's row."""
-        rows = self._read(select(owners).where(owners.c.id == owner_id))
+        rows = self._reads.run(self._selects.owner, owner_id)
         return rows[0] if rows else None
 
     def forget_owner(self, owner_id: str) -> None:
         """Remove an owner that ended in good order."""
-        from sqlalchemy import delete
-
-        self._write(lambda c: c.execute(delete(owners).where(owners.c.id == owner_id)))
+        self.journal.write(self.statements.forget_owner, {"b_id": owner_id})
 
 
-# spelled as in the index of schema.py, or SQLite would not use it
-_UNFINISHED = text("builds.status NOT IN ('complete', 'rolled_back')")
+_COMPILED: dict[tuple[str, str], tuple[Statements, Selects]] = {}
+
+
+def _compiled(dialect: Dialect) -> tuple[Statements, Selects]:
+    """The statements for a dialect, compiled once a process."""
+    key = (dialect.name, dialect.paramstyle)
+    if key not in _COMPILED:
+        _COMPILED[key] = Statements(dialect), Selects(dialect)
+    return _COMPILED[key]
+
+
 _NO_BUILD: Row = {c.name: None for c in builds.columns}
 _NO_INSTANCE: Row = {c.name: None for c in instances.columns if c.name != "uuid"}
 _LIST = select(
