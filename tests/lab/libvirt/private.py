@@ -145,6 +145,11 @@ class PrivateLibvirtd:
                     found.append(int(entry.name))
         return sorted(found)
 
+    def bridges(self) -> list[str]:
+        """The bridges on this host that are this libvirtd's."""
+        names = [link.name for link in Path("/sys/class/net").iterdir()]
+        return sorted(name for name in names if name.startswith(self._token))
+
     def plan_network(self, name: str) -> LabNetwork:
         """Give a network a bridge name and a subnet that nothing on this host uses."""
         self._bridges += 1
