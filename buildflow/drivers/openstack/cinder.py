@@ -96,12 +96,12 @@ class CinderVolumes:
     # --- volumes ---------------------------------------------------------------------------------
 
     def validate(self, volume_id: str, instance: str) -> Json:
-        """The volume, by id or by a name that only one has, when `instance` can have it.
+        """The volume when `instance` can have it.
 
         Raises NotFound; Conflict when its status says no; HostUnusable when what is attached could
         not be detached again (see `attachments.Attachments.obstacle`).
         """
-        volume = self._find_one(volume_id)
+        volume = self._existing(volume_id)
         if not _can_be_attached(volume) and not any(self._protocol.rows(volume.id, instance)):
             raise Conflict(
                 f"volume {volume_id} is {volume.status}; it must be available to be attached"
@@ -244,19 +244,17 @@ class CinderVolumes:
         )
         return sorted(found, key=lambda volume: (volume.created_at, volume.id))
 
-    def _find_one(self, name_or_id: str) -> Any:
-        volume = self._get(name_or_id)
+    def _existing(self, volume_id: str) -> Any:
+        volume = self._get(volume_id)
         if volume is not None:
             return volume
         named = list(
-            self._ask("list volumes", lambda: self._api.list(search_opts={"name": name_or_id}))
+            self._ask("list volumes", lambda: self._api.list(search_opts={"name": volume_id}))
         )
-        if not named:
-            raise NotFound(f"no volume {name_or_id}; `openstack volume list` shows what there is")
-        if len(named) > 1:
-            ids = ", ".join(volume.id for volume in named)
-            raise BadInput(f"{len(named)} volumes are called {name_or_id}; say which by id: {ids}")
-        return named[0]
+        if named:
+            ids = ", ".join(each.id for each in named)
+            raise NotFound(f"volumes go by their id, and {volume_id} is the name of {ids}")
+        raise NotFound(f"no volume {volume_id}; `openstack volume list` shows what there is")
 
     def _delete(self, volume_id: str) -> None:
         give_up = time.monotonic() + _DELETE_WAIT_S
