@@ -82,7 +82,7 @@ class Board:
         self._known: deque[Any] = deque()
         self._read_at = float("-inf")
 
-    # --- connection --------------------------------------------------------------------------------
+    # --- connection ------------------------------------------------------------------------------
 
     def _open(self) -> Any:
         with self._lock:
@@ -155,7 +155,7 @@ class Board:
                 client.stop()
                 client.close()
 
-    # --- jobs --------------------------------------------------------------------------------------
+    # --- jobs --------------------------------------------------------------------------------
 
     def post(self, build: str) -> None:
         """Put a build on the board. Raises BoardUnusable."""

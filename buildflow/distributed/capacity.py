@@ -74,7 +74,7 @@ class Capacity:
 
         return bool(self._do(work))
 
-    def list(self) -> list[Row]:
+    def listed(self) -> list[Row]:
         """Every host with what is claimed of it."""
         used = (
             select(
@@ -118,7 +118,7 @@ class Capacity:
         return found
 
     def claim(self, key: str, build: str, host: str, demand: Demand) -> Row:
-        """Take room on a host. Raises Exhausted when it has none, is down, or a group forbids it."""
+        """Take room on a host. Raises Exhausted: no room, down, or a group is against it."""
 
         def work(connection: Connection) -> Row:
             touched = connection.execute(
@@ -164,7 +164,7 @@ class Capacity:
         for claim in connection.execute(
             select(claims).where(claims.c.host.in_(list(among)))
         ).mappings():
-            taken.setdefault(claim["host"], []).append(claim)
+            taken.setdefault(claim["host"], []).append(dict(claim))
         groups = self._group_hosts(connection, demand)
         rooms = []
         for row in rows:

@@ -216,7 +216,7 @@ def hosts(
                 reason = "disabled by hand" if state == DISABLED else None
                 if not capacity.mark(each, state, reason):
                     raise BadInput(f"no host is named {each!r}; `buildflow hosts` lists them")
-        rows = capacity.list()
+        rows = capacity.listed()
     if invocation.json:
         invocation.document(rows)
         return 0
@@ -265,7 +265,7 @@ def jobs(
                 known.post(row["id"])
                 board.post(row["id"])
             board.close()
-        rows = known.list(limit)
+        rows = known.listed(limit)
     if invocation.json:
         invocation.document(rows)
         return 0

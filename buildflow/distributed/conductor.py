@@ -72,7 +72,7 @@ class Conductor:
         self._stopped = threading.Event()
         self._free = threading.Semaphore(max_builds)
 
-    # --- the loop ----------------------------------------------------------------------------------
+    # --- the loop --------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Take jobs until `drain` or `hand_over` is called and the last build has ended here."""
@@ -91,7 +91,7 @@ class Conductor:
             self.board.close()
 
     def drain(self) -> None:
-        """Claim nothing more; `run` returns when what runs here has ended. Called again: hand over."""
+        """Claim nothing more; `run` returns when what runs here has ended. Again: hand over."""
         if self._draining.is_set():
             self.hand_over()
         self._draining.set()
@@ -160,7 +160,7 @@ class Conductor:
         host = row["host"]
         return host is None or host in self.engine.world.computes
 
-    # --- one build ---------------------------------------------------------------------------------
+    # --- one build -------------------------------------------------------------------------------
 
     def _carry(self, work: _Work) -> None:
         build = work.posting.build
@@ -243,7 +243,7 @@ class Conductor:
             else:
                 return
 
-    # --- claims ------------------------------------------------------------------------------------
+    # --- claims --------------------------------------------------------------------------------
 
     def _keep_claims(self) -> None:
         """Extend every claim at a quarter of its expiry; offer the hosts and mend the board."""
@@ -282,7 +282,7 @@ class Conductor:
         """Post again what the board has lost, and say that our hosts are there."""
         try:
             self._offer_hosts()
-            self.metrics.queue(len(self.jobs.list(limit=None)))
+            self.metrics.queue(len(self.jobs.listed(limit=None)))
             for build in self.jobs.unposted(self.board.posted()):
                 with self._lock:
                     ours = build in self._work

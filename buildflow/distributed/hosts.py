@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final, cast
+from typing import Final
 from urllib.parse import urlsplit
 
 from buildflow.config import Settings
@@ -146,6 +146,6 @@ def _settings_of(settings: Settings, host: Host) -> Settings:
 def _open_host(settings: Settings, host: Host, say: Callable[[str], None]) -> ComputeDriver:
     from buildflow.drivers.registry import open_driver
 
-    driver = cast(ComputeDriver, open_driver("compute", _settings_of(settings, host), say))
+    driver = open_driver("compute", _settings_of(settings, host), say)
     driver.check()
     return driver

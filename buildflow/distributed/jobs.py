@@ -1,4 +1,4 @@
-"""What the store knows of each job: how often it was tried, until when it waits, why it was set aside.
+"""What the store knows of each job: how often it was tried, until when it waits, why it is aside.
 
 A job that fails to be carried out (its hypervisor is down, its flow has changed) is never dropped:
 it backs off, and after a limit it stands aside with its reason until somebody posts it again.
@@ -76,7 +76,7 @@ class Jobs:
         """Its build has ended."""
         self._do(lambda connection: connection.execute(delete(jobs).where(jobs.c.build == build)))
 
-    def list(self, limit: int | None = 100) -> list[Row]:
+    def listed(self, limit: int | None = 100) -> list[Row]:
         """Jobs that wait, run or stand aside, oldest first, with their build's status."""
         statement = (
             select(jobs, builds.c.name, builds.c.status, builds.c.host, builds.c.owner)
@@ -103,7 +103,7 @@ class Jobs:
         )
 
         def work(connection: Connection) -> list[str]:
-            return [build for build in connection.execute(statement).scalars()]
+            return list(connection.execute(statement).scalars())
 
         return [build for build in self._do(work) if build not in on_board][:limit]
 

@@ -16,7 +16,7 @@ class Metrics:
             return
         self._prometheus = prometheus
         self.registry = prometheus.CollectorRegistry()
-        make = {"registry": self.registry}
+        make: dict[str, Any] = {"registry": self.registry}
         self._ended = prometheus.Counter(
             "buildflow_builds", "Builds that ended here, by status", ["status"], **make
         )

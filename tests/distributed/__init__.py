@@ -1,0 +1,1 @@
+"""Conductors, jobboards, hosts and jobs."""

@@ -1,0 +1,142 @@
+"""Several conductors as real processes over one store, one jobboard and one simulated world."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from buildflow.api import VmEngine
+from buildflow.config import Settings
+from buildflow.distributed.board import Board
+from buildflow.distributed.jobs import Jobs
+from buildflow.drivers.simulated import SimulatedWorld
+from buildflow.flows.request import parse_request
+
+ENDED = ("complete", "rolled_back", "residue")
+IMAGE = "tiny"
+
+
+class Fleet:
+    """See the module. `options` are the simulated world's (drivers/simulated/options.py)."""
+
+    def __init__(
+        self,
+        home: Path,
+        store: str,
+        jobboard: str,
+        *,
+        hosts: Sequence[str] = ("h1", "h2", "h3"),
+        expiry_s: float = 3.0,
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        self.home, self.store, self.jobboard = home, store, jobboard
+        self.hosts, self.expiry_s = hosts, expiry_s
+        self.world_path = home / "world.jsonl"
+        self.world = SimulatedWorld(str(self.world_path), options=options or {})
+        settings = Settings(home=home, store=store, compute_driver="simulated")
+        self.engine = VmEngine(settings, watch_s=None)
+        self.jobs = Jobs(self.engine.store, self.engine.clock)
+        self.board = Board(jobboard, "tests", expiry_s=expiry_s)
+        self.conductors: dict[str, subprocess.Popen[bytes]] = {}
+
+    def submit(self, name: str, **fields: Any) -> str:
+        """Post one build; returns its id."""
+        fields = {"image": IMAGE, "wait": "console:READY", **fields}
+        request = parse_request(name=name, **fields)
+        row = self.engine.accept_build(request, queue=True)
+        self.jobs.post(row["id"])
+        self.board.post(row["id"])
+        return str(row["id"])
+
+    def start(self, name: str, *, max_builds: int = 10, hosts: Sequence[str] | None = None) -> int:
+        """Start a conductor of this name; returns its pid."""
+        uri = f"sim://{self.world_path}"
+        served = [f"{host}={uri}" for host in hosts or self.hosts]
+        arguments = [word for host in served for word in ("--host", host)]
+        log = (self.home / f"{name}.log").open("ab")
+        process = subprocess.Popen(
+            [
+                sys.executable, "-m", "buildflow", "conductor", "--home", str(self.home),
+                "--name", name, "--expiry", str(self.expiry_s), "--max-builds", str(max_builds),
+                *arguments,
+            ],
+            env={
+                **os.environ,
+                "BUILDFLOW_STORE": self.store,
+                "BUILDFLOW_JOBBOARD": self.jobboard,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )  # fmt: skip
+        log.close()
+        self.conductors[name] = process
+        return process.pid
+
+    def send(self, name: str, number: signal.Signals) -> None:
+        """Send a conductor a signal."""
+        self.conductors[name].send_signal(number)
+
+    def log(self, name: str) -> str:
+        """What a conductor said."""
+        return (self.home / f"{name}.log").read_text()
+
+    def statuses(self) -> dict[str, str]:
+        """Every build's status by id."""
+        return {row["id"]: row["status"] for row in self.engine.store.list(limit=None)}
+
+    def owners(self) -> dict[str, str | None]:
+        """Every build's owner by id."""
+        return {row["id"]: row["owner"] for row in self.engine.store.list(limit=None)}
+
+    def until(self, condition: Callable[[], bool], what: str, seconds: float = 60.0) -> float:
+        """Wait for a condition; returns how long it took. AssertionError at the deadline."""
+        begun = time.monotonic()
+        while not condition():
+            if time.monotonic() - begun > seconds:
+                logs = "\n".join(f"== {n}\n{self.log(n)[-3000:]}" for n in self.conductors)
+                raise AssertionError(f"no {what} within {seconds:g} s\n{logs}")
+            time.sleep(0.05)
+        return time.monotonic() - begun
+
+    def all_ended(self) -> bool:
+        """Whether every build has ended."""
+        return all(status in ENDED for status in self.statuses().values())
+
+    def claimed(self, name: str) -> list[str]:
+        """The names of the builds that a conductor claimed, from what it said."""
+        lines = [line for line in self.log(name).splitlines() if line.endswith(f"claimed by {name}")]
+        return [line.split(": ")[1] for line in lines]
+
+    def stop(self) -> None:
+        """End every conductor that still runs: they are ours."""
+        for process in self.conductors.values():
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+        for process in self.conductors.values():
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.board.close()
+        self.engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()

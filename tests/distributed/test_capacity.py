@@ -1,0 +1,89 @@
+"""Room on hosts is claimed once, by one build, and given back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from buildflow.api import VmEngine
+from buildflow.config import Settings
+from buildflow.distributed.capacity import DISABLED, DOWN, Capacity, HostRow
+from buildflow.drivers.protocols import Demand
+from buildflow.errors import Exhausted
+from buildflow.flows.request import parse_request
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[VmEngine]:
+    with VmEngine(Settings(home=tmp_path)) as engine:
+        yield engine
+
+
+def _builds(engine: VmEngine, count: int) -> list[str]:
+    return [
+        engine.accept_build(parse_request(name=f"b{i}", image="x"), queue=True)["id"]
+        for i in range(count)
+    ]
+
+
+def test_two_builds_that_want_the_last_room_take_turns(engine: VmEngine) -> None:
+    capacity = Capacity(engine.store, engine.clock)
+    capacity.offer(HostRow("h", "sim:///", vcpus=3, memory_mib=4096, disk_gib=10))
+    builds = _builds(engine, 8)
+
+    def claim(build: str) -> bool:
+        try:
+            capacity.claim(f"key-{build}", build, "h", Demand(1, 1024))
+        except Exhausted:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        won = list(pool.map(claim, builds))
+    assert won.count(True) == 3
+    (host,) = capacity.listed()
+    assert (host["builds"], host["vcpus_used"], host["memory_mib_used"]) == (3, 3, 3072)
+
+
+def test_a_claim_is_found_by_its_key_and_made_once(engine: VmEngine) -> None:
+    capacity = Capacity(engine.store, engine.clock)
+    capacity.offer(HostRow("h", "sim:///", vcpus=1, memory_mib=1024, disk_gib=1))
+    (build,) = _builds(engine, 1)
+    first = capacity.claim("k", build, "h", Demand(1, 1024))
+    assert capacity.claim("k", build, "h", Demand(1, 1024)) == first
+    assert capacity.find("k") == first
+    capacity.release("k")
+    capacity.release("k")
+    assert capacity.find("k") is None
+    assert capacity.listed()[0]["vcpus_used"] == 0
+
+
+def test_groups_keep_together_and_apart(engine: VmEngine) -> None:
+    capacity = Capacity(engine.store, engine.clock)
+    for name in ("h1", "h2"):
+        capacity.offer(HostRow(name, "sim:///", vcpus=9, memory_mib=9216, disk_gib=9))
+    one, two = _builds(engine, 2)
+    together = Demand(1, 1024, affinity_group="db")
+    capacity.claim("k1", one, "h2", together)
+    assert capacity.place(together, ["h1", "h2"], []) == "h2"
+    apart = Demand(1, 1024, anti_affinity_group="web")
+    capacity.claim("k2", two, "h1", apart)
+    assert capacity.place(apart, ["h1", "h2"], []) == "h2"
+    with pytest.raises(Exhausted, match="anti-affinity group web"):
+        capacity.claim("k3", two, "h1", apart)
+
+
+def test_a_host_that_is_down_or_disabled_is_passed_over(engine: VmEngine) -> None:
+    capacity = Capacity(engine.store, engine.clock)
+    big = HostRow("big", "sim:///", vcpus=64, memory_mib=65536, disk_gib=99)
+    capacity.offer(big)
+    capacity.offer(HostRow("small", "sim:///", vcpus=2, memory_mib=2048, disk_gib=9))
+    for state in (DOWN, DISABLED):
+        assert capacity.mark("big", state, "a test")
+        assert capacity.place(Demand(1, 1024), ["big", "small"], []) == "small"
+    capacity.offer(big)  # its conductor is there again: what a person disabled stays so
+    assert capacity.place(Demand(1, 1024), ["big", "small"], []) == "small"
+    assert not capacity.mark("nobody", DOWN)
