@@ -25,9 +25,6 @@ CURE: Final = (
     " choose the older protocol (volume_api = legacy)"
 )
 
-# what a row's attach_status says of how far it has come
-_KINDS: Final = {"reserved": "reservation", "attaching": "attachment", "attached": "attached"}
-
 
 class Attachments:
     """The volume protocol's nine calls about one attachment; ids are Cinder's attachment ids."""
@@ -52,7 +49,10 @@ class Attachments:
         )
 
     def rows(self, volume_id: str | None = None, instance: str | None = None) -> Iterator[Thing]:
-        """Attachments of the project, each of the kind that says how far it has come."""
+        """Attachments of the project, each as the reservation that it began as.
+
+        They name no build: that an instance has a volume does not make it one of ours.
+        """
         filters = {"volume_id": volume_id, "instance_id": instance}
         found = ask(
             "volume",
@@ -62,10 +62,13 @@ class Attachments:
         )
         for row in found:
             yield Thing(
-                kind=_KINDS.get(row.status, "attachment"),
+                kind="reservation",
                 id=row.id,
-                build=row.instance,
-                detail={"volume_id": row.volume_id, "status": row.status},
+                detail={
+                    "volume_id": row.volume_id,
+                    "instance": row.instance,
+                    "status": row.status,
+                },
             )
 
     def find_reservation(self, key: str, volume_id: str, instance: str) -> str | None:

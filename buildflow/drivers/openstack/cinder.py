@@ -74,8 +74,8 @@ class CinderVolumes:
             raise HostUnusable(obstacle)
 
     def inventory(self) -> Iterator[Thing]:
-        """Volumes that carry a key of ours, and every attachment of the project: its row has no
-        place for a key, only for the instance (`build`).
+        """Volumes that carry a key of ours, and the project's attachments as reservations: with
+        the attachments API a row has no place for a key, and says only whose instance has it.
         """
         for volume in self._ask("list volumes", lambda: self._api.list(detailed=True)):
             if KEY in volume.metadata:

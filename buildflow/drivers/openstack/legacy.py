@@ -65,14 +65,16 @@ class Legacy:
                     continue
                 if instance is not None and owner != instance:
                     continue
-                attached = volume.status == "in-use" and _row_of(volume, owner) is not None
-                kind = "attachment" if state == _CONNECTED else "reservation"
                 yield Thing(
-                    kind="attached" if attached else kind,
+                    kind="reservation",
                     id=_join(volume.id, owner),
                     key=key or None,
                     build=owner,
-                    detail={"volume_id": volume.id, "status": volume.status},
+                    detail={
+                        "volume_id": volume.id,
+                        "instance": owner,
+                        "status": volume.status,
+                    },
                 )
 
     def find_reservation(self, key: str, volume_id: str, instance: str) -> str | None:
