@@ -18,8 +18,9 @@ from typing import Any, Final
 
 import libvirt
 
-from buildflow.drivers.libvirt import embedded_root, orphans
+from buildflow.drivers.libvirt import embedded_root, kvm_rights, orphans
 from buildflow.drivers.libvirt.error_table import translate
+from buildflow.drivers.libvirt.qemu_user import qemu_user
 from buildflow.drivers.libvirt.turn import take_turn
 from buildflow.drivers.libvirt.uri import Kind, Target
 from buildflow.errors import BuildflowError, HostUnusable
@@ -102,6 +103,9 @@ class Connection:
 
     def _open_embedded(self, root: Path) -> Any:
         uri = embedded_root.prepare(root)
+        if kvm_rights.hidden_from(qemu_user(self.target)):
+            self._say(f"{kvm_rights.KVM} has rights that cost half a minute a define:"
+                      f" {kvm_rights.cure()}")  # fmt: skip
         orphans.adopt_if_needed(self._home)
         turn = take_turn(root, self._wait_s, self._say)
         try:

@@ -18,12 +18,12 @@ from buildflow.config import Settings
 from buildflow.drivers.host_memory import HostMemory, boot_id, file_identity
 from buildflow.drivers.libvirt import boot_probe
 from buildflow.drivers.libvirt.connection import Connection
+from buildflow.drivers.libvirt.kvm_rights import KVM
 from buildflow.drivers.libvirt.uri import Kind
 from buildflow.drivers.protocols import GuestSpec
 from buildflow.errors import BadInput, DriverError
 
 KINDS: Final = ("kvm", "qemu")
-KVM: Final = Path("/dev/kvm")
 _FACT: Final = "kvm"
 
 
@@ -77,14 +77,18 @@ class VirtTypes:
         known = self._memory.recall(_FACT, conditions)
         if known is None:
             try:
-                why = boot_probe.run(
-                    self._connection, self._settings.home / "host", self._owner, self._to_xml
-                )
+                why = self._probe("kvm")
+                if why is not None and self._probe("qemu") is not None:
+                    return False  # no guest starts here at all: nothing was learnt of KVM
             except DriverError:
                 return False  # no room for a probe just now: nothing was learnt
             known = {"works": why is None, "why": why}
             self._memory.keep(_FACT, conditions, known)
         return bool(known["works"])
+
+    def _probe(self, kind: str) -> str | None:
+        home = self._settings.home / "host"
+        return boot_probe.run(self._connection, home, self._owner, self._to_xml, kind)
 
 
 def kvm_conditions(uri: str) -> dict[str, object]:

@@ -9,7 +9,8 @@ import pytest
 from buildflow.config import Settings
 from buildflow.drivers.libvirt import boot_probe
 from buildflow.drivers.libvirt.compute import LibvirtDriver
-from buildflow.drivers.libvirt.virt_type import KVM, kvm_probe_result
+from buildflow.drivers.libvirt.kvm_rights import KVM
+from buildflow.drivers.libvirt.virt_type import kvm_probe_result
 from buildflow.drivers.registry import open_driver
 from tests.drivers.embedded import shared_uri
 from tests.lab.directories import open_directory
