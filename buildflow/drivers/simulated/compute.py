@@ -9,7 +9,7 @@ from buildflow.drivers.protocols import Domain, GuestSpec, Image, Json, Pause, T
 from buildflow.drivers.simulated import domain_xml, guests, inventory
 from buildflow.drivers.simulated.by_hand import stopped
 from buildflow.drivers.simulated.change import Change
-from buildflow.drivers.simulated.export import PORTAL, device_path, exported_to, iqn_of
+from buildflow.drivers.simulated.export import PORTAL, device_path, exports_to, iqn_of
 from buildflow.drivers.simulated.launch import check_room, check_start, live_users
 from buildflow.drivers.simulated.names import (
     SECRET_MARK,
@@ -426,9 +426,9 @@ class SimulatedCompute:
             change.violate(f"{kind} {path} was {done} under the live QEMU of {user['uuid']}")
 
     def _need_export(self, change: Change, volume_id: str, password: str | None) -> None:
-        attachment = exported_to(change.state.tables["volumes"].get(volume_id), self.host)
-        right = attachment is not None and password in (None, chap_password(attachment))
-        if not right:
+        attachments = exports_to(change.state.tables["volumes"].get(volume_id), self.host)
+        right = [chap_password(attachment) for attachment in attachments]
+        if not right or (password is not None and password not in right):
             raise Refused(
                 f"cannot log in to the target of volume {volume_id} from {self.host}",
                 driver="compute",

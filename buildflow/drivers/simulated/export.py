@@ -49,11 +49,12 @@ def device_path(volume_id: str) -> str:
     return f"/dev/disk/by-path/ip-{PORTAL}-iscsi-{iqn_of(volume_id)}-lun-1"
 
 
-def exported_to(volume: Json | None, host: str) -> str | None:
-    """Id of the attachment through which `host` reaches the volume; None when it does not."""
+def exports_to(volume: Json | None, host: str) -> list[str]:
+    """Ids of the attachments through which `host` reaches the volume; several when it is shared."""
     if volume is None:
-        return None
-    for record_id, row in volume["attachments"].items():
-        if row["exported"] and row["host"] == host:
-            return str(record_id)
-    return None
+        return []
+    return [
+        attachment_id
+        for attachment_id, row in volume["attachments"].items()
+        if row["exported"] and row["host"] == host
+    ]

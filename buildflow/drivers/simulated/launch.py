@@ -10,7 +10,7 @@ from typing import Final
 from buildflow.drivers.protocols import Json
 from buildflow.drivers.simulated import guests
 from buildflow.drivers.simulated.change import Change
-from buildflow.drivers.simulated.export import exported_to
+from buildflow.drivers.simulated.export import exports_to
 from buildflow.drivers.simulated.names import chap_password, fingerprint_of
 from buildflow.drivers.simulated.options import WorldOptions
 from buildflow.drivers.simulated.state import State
@@ -125,7 +125,6 @@ def _check_volume(change: Change, host: str, volume: Json) -> None:
     state = change.state
     volume_id = volume["id"]
     record = state.tables["volumes"].get(volume_id)
-    attachment = exported_to(record, host)
     if volume["device"] is not None:
         if f"{host}/{volume_id}" not in state.tables["connections"]:
             raise Refused(
@@ -134,13 +133,13 @@ def _check_volume(change: Change, host: str, volume: Json) -> None:
                 code=SYSTEM_ERROR,
             )
     else:
-        _check_login(state, host, volume, attachment)
+        _check_login(state, host, volume, exports_to(record, host))
     others = live_users(state, f"volume:{volume_id}", change.now)
     if others and record is not None and not record["multiattach"]:
         change.violate(f"volume {volume_id} is open in two guests at once")
 
 
-def _check_login(state: State, host: str, volume: Json, attachment: str | None) -> None:
+def _check_login(state: State, host: str, volume: Json, attachments: list[str]) -> None:
     secret = None
     if volume["secret"] is not None:
         secret = state.tables["secrets"].get(f"{host}/{volume['secret']}")
@@ -150,8 +149,8 @@ def _check_login(state: State, host: str, volume: Json, attachment: str | None) 
                 driver="compute",
                 code=NO_SECRET,
             )
-    right = None if attachment is None else fingerprint_of(chap_password(attachment))
-    if right is None or secret is None or secret["fingerprint"] != right:
+    right = [fingerprint_of(chap_password(attachment)) for attachment in attachments]
+    if secret is None or secret["fingerprint"] not in right:
         raise Refused(
             f"iSCSI: Failed to log in to the target of volume {volume['id']}",
             driver="compute",

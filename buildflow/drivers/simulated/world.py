@@ -101,7 +101,7 @@ class SimulatedWorld(Content, ByHand):
 
     def copy(self, clock: Clock | None = None) -> SimulatedWorld:
         """Another world in memory that is like this one and goes its own way from here."""
-        new = SimulatedWorld.__new__(SimulatedWorld)
+        new = type(self).__new__(type(self))
         with self.look() as state:
             new.clock = clock or self.clock
             new.state = state.copy()

@@ -91,6 +91,7 @@ def test_files_secrets_and_taps_go(world: SimulatedWorld, new_build: Builds) -> 
     assert build.compute.find_directory(build.key("directory")) is None
     assert build.compute.find_disk(build.key("disk"), build.directory) is None
     assert not world.delete_disk_by_hand(build.key("disk"))
+    build.make_files()
     assert world.violations == []
 
 

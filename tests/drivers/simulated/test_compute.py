@@ -261,6 +261,14 @@ class TestDefine:
         first.compute.undefine_domain(first.uuid)
         second.prepare()
 
+    def test_a_domain_defined_anew_by_another_name_keeps_only_that(self, new_build: Builds) -> None:
+        first, second = new_build(name="web"), new_build(name="web")
+        first.prepare()
+        first.compute.undefine_domain(first.uuid)
+        first.name = "db"
+        first.compute.define_domain(first.uuid, first.compute.to_xml(first.spec()))
+        second.prepare()
+
     @pytest.mark.parametrize("name", ["", "a/b", "a..b", "-a", "x" * 64])
     def test_a_bad_name_is_refused(self, new_build: Builds, name: str) -> None:
         build = new_build()
@@ -333,6 +341,14 @@ def test_a_volume_of_another_service_is_left_to_qemu(drivers: World) -> None:
     compute = drivers.on("sim1")
     assert compute.connect_volume(info, dict) == {}
     assert not compute.find_connection(info)
+
+
+def test_a_device_needs_the_right_password(world: SimulatedWorld) -> None:
+    build = OneBuild(drivers_of(world, volume_attach="host"), "u-1", [world.add_volume()])
+    build.make_volumes()
+    build.compute.disconnect_volume(build.infos[0])
+    with pytest.raises(Refused):
+        build.compute.connect_volume(build.infos[0], lambda: {"data": {"auth_password": "wrong"}})
 
 
 def test_a_volume_that_is_not_exported_here_cannot_be_opened(

@@ -135,6 +135,7 @@ class TestBinding:
         self, world: SimulatedWorld, drivers: World, clock: VirtualClock
     ) -> None:
         world.configure(port_seconds=4)
+        clock.sleep(100)
         port = drivers.network.create_port("a", "i", "h", DEFAULT)
         assert not drivers.network.port_active(port)
         port = drivers.network.bind_port("b", port, "sim1")

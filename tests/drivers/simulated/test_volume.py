@@ -108,9 +108,12 @@ class TestDelete:
             drivers.volume.delete_volume("k", made["id"])
         assert clock.monotonic() == 10
 
-    def test_one_that_is_attached_stays(self, drivers: World) -> None:
+    def test_one_that_is_attached_stays(self, world: SimulatedWorld, drivers: World) -> None:
         made = drivers.volume.create_volume("k", "i", {"size": 1})
         attachment = drivers.volume.reserve("r", made["id"], "i")
+        with pytest.raises(VolumeServiceError):
+            drivers.volume.delete_volume("k", made["id"])
+        world.set_volume_status(made["id"], "error")
         with pytest.raises(VolumeServiceError):
             drivers.volume.delete_volume("k", made["id"])
         drivers.volume.detach(attachment, made["id"], "i")
@@ -174,6 +177,9 @@ class TestBothProtocols:
         ):
             with pytest.raises(Conflict):
                 call()
+        service.attach(attachment, volume, "i", "/dev/vdb")
+        with pytest.raises(Conflict):
+            service.reserve("l", volume, "j")
         assert service.validate(volume, "i")["id"] == volume
         assert service.find_reservation("l", volume, "j") is None
         service.unreserve("l", volume, "j")
@@ -241,6 +247,16 @@ class TestBothProtocols:
         service.terminate_connection(attachment, volume, HERE)
         service.unreserve("k", volume, "i")
         assert service.volume_status(volume) == "deleted"
+
+
+def test_the_documented_calls_need_a_reservation(world: SimulatedWorld, legacy: World) -> None:
+    volume = world.add_volume()
+    attachment = legacy.volume.reserve("k", volume, "i")
+    world.detach_by_hand(volume)
+    with pytest.raises(Conflict):
+        legacy.volume.initialize_connection(attachment, volume, HERE, "/dev/vdb")
+    with pytest.raises(Conflict):
+        legacy.volume.attach(attachment, volume, "i", "/dev/vdb")
 
 
 def test_the_same_instance_may_have_a_second_row_as_cinder_allows(

@@ -103,6 +103,20 @@ def test_a_copy_goes_its_own_way(world: SimulatedWorld, new_build: Builds) -> No
     assert len(other.operations()) > len(world.operations())
 
 
+def test_what_a_copy_does_is_not_held_against_the_original(
+    world: SimulatedWorld, new_build: Builds
+) -> None:
+    build = new_build()
+    build.make()
+    compute = drivers_of(world.copy()).on("sim1")
+    compute.destroy_domain(build.uuid)
+    compute.create_directory("key")
+    build.compute.create_directory("key")
+    assert world.violations == []
+    build.compute.delete_disk(build.key("disk"), build.directory)
+    assert len(world.violations) == 1
+
+
 def test_a_copy_on_a_fresh_clock_goes_on_from_the_same_moment(
     world: SimulatedWorld, clock: VirtualClock, new_build: Builds
 ) -> None:
@@ -232,6 +246,24 @@ class TestViolations:
         )
         disconnected = f"volume {volume} was disconnected from sim1 under the live QEMU of u-1"
         assert (disconnected in world.violations) == (attach != "qemu")
+
+    def test_a_volume_open_in_two_guests(self, world: SimulatedWorld, new_build: Builds) -> None:
+        volume, shared = world.add_volume(), world.add_volume(multiattach=True)
+        for build in (new_build(volume, shared), new_build(volume, shared)):
+            build.make()
+            world.detach_by_hand(volume)
+        assert world.violations == [f"volume {volume} is open in two guests at once"]
+
+    def test_not_for_what_another_host_s_guest_has_open(
+        self, world: SimulatedWorld, new_build: Builds
+    ) -> None:
+        shared = world.add_volume(multiattach=True)
+        here, there = new_build(shared), new_build(shared, host="sim2")
+        here.make()
+        there.make()
+        here.unmake()
+        assert world.violations == []
+        assert there.compute.find_connection(there.infos[0])
 
     def test_a_disk_deleted_under_a_live_guest(
         self, world: SimulatedWorld, new_build: Builds
