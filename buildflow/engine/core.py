@@ -21,7 +21,7 @@ from buildflow.engine.clock import Clock, SystemClock, stamp
 from buildflow.engine.definitions import FlowFactory, dotted_name
 from buildflow.engine.guard import Decision, Intention, decide
 from buildflow.engine.run import Listener, Points
-from buildflow.engine.show import as_shown
+from buildflow.engine.show import as_shown, history_of, listed
 from buildflow.engine.store import ENDED, Row, Rows, Store
 from buildflow.engine.unfit import unfit
 from buildflow.errors import BadInput, BuildflowError, StaleOwner
@@ -263,11 +263,7 @@ class Engine(Carrier):
 
     def list(self, limit: int | None = 100) -> Rows:
         """Builds, newest first: `id`, `name`, `status`, the three states, `host`, `created_at`."""
-        keys = (
-            "id", "name", "status", "vm_state", "task_state", "power_state", "host", "created_at",
-            "finished_at",
-        )  # fmt: skip
-        return [{key: row[key] for key in keys} for row in self.store.list(limit)]
+        return listed(self.store, limit)
 
     def show(self, name: str) -> Row:
         """One build with its steps, effects, fault and residue; see engine/show.py."""
@@ -275,11 +271,7 @@ class Engine(Carrier):
 
     def history(self, name: str) -> Rows:
         """Its transitions, in order."""
-        row = self.store.find(name)
-        return [
-            {key: value for key, value in line.items() if key not in ("id", "build")}
-            for line in self.store.history(row["id"])
-        ]
+        return history_of(self.store, name)
 
     def unfit_builds(self) -> Rows:
         """Unfinished builds that this version's flows could not go on with; see engine/unfit.py."""

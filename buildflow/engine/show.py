@@ -1,4 +1,4 @@
-"""One build as people and programs see it: a plain dictionary, read from the store alone."""
+"""Builds as people and programs see them: plain dictionaries, read from the store alone."""
 
 from __future__ import annotations
 
@@ -6,6 +6,25 @@ from datetime import datetime
 from typing import Any
 
 from buildflow.engine.store import Row, Store
+
+_LISTED = (
+    "id", "name", "status", "vm_state", "task_state", "power_state", "host", "created_at",
+    "finished_at",
+)  # fmt: skip
+
+
+def listed(store: Store, limit: int | None = 100) -> list[Row]:
+    """Builds, newest first, each with its states, host and times."""
+    return [{key: row[key] for key in _LISTED} for row in store.list(limit)]
+
+
+def history_of(store: Store, name: str) -> list[Row]:
+    """The transitions of one build, in order."""
+    row = store.find(name)
+    return [
+        {key: value for key, value in line.items() if key not in ("id", "build")}
+        for line in store.history(row["id"])
+    ]
 
 
 def as_shown(store: Store, row: Row) -> Row:
