@@ -111,7 +111,8 @@ class LibvirtDriver:
         """
         check_name(spec.name)
         capacity.check(self.connection, spec)
-        self._refuse_closed(Path(spec.directory))
+        self._virt_types.choose(spec.virt_type)
+        self._refuse_closed(self._settings.instances_path)
         for vif in spec.network_info:
             interface_xml.check_type(vif)
         found = self._domains.named(spec.name)

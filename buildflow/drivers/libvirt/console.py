@@ -9,7 +9,7 @@ import libvirt
 from lxml import etree
 
 from buildflow.drivers.libvirt.connection import Connection
-from buildflow.errors import DriverError
+from buildflow.errors import DriverError, Refused
 
 _CHUNK: Final = 1 << 20
 
@@ -25,8 +25,15 @@ class Consoles:
         """Up to 1 MiB of the log from byte `offset`, and the offset after it.
 
         A log that became shorter (the guest was started again) is read from its beginning; a guest
-        without a log gives nothing. Raises DriverError when the log may not be read.
+        without a log gives nothing. Raises DriverError when the log may not be read, Refused when
+        the guest is on another host.
         """
+        if not self._connection.target.local:
+            raise Refused(
+                "the console of a guest on another host is not read here: wait for its power"
+                " state or its address",
+                driver="compute",
+            )
         path = self._path(uuid)
         if path is None:
             return b"", offset
