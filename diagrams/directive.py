@@ -43,7 +43,7 @@ class Diagram(Directive):  # type: ignore[misc]
             picture = "" if "text" in self.options else draw(kind, format="svg", **options).decode()
         except BuildflowError as error:
             raise self.error(error.summary) from error
-        block = nodes.literal_block(text, text)
+        block = nodes.literal_block(text, text, language="none")
         if not picture:
             return [block]
         inline = picture.partition("?>")[2].lstrip()  # without the XML declaration

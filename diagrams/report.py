@@ -44,7 +44,8 @@ border-radius:6px;overflow-wrap:anywhere}
 table{border-collapse:collapse;width:100%%;font-size:.9rem}
 th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid var(--rule);vertical-align:top}
 th{white-space:nowrap}td{overflow-wrap:anywhere;min-width:5rem}
-code,.mono{font-family:'DejaVu Sans Mono',Menlo,Consolas,monospace;font-size:.9em}
+code{overflow-wrap:anywhere;font-size:.9em}
+code{font-family:'DejaVu Sans Mono',Menlo,Consolas,monospace}
 .tree,.tree ul{list-style:none;margin:0;padding-left:1.1rem}.tree{padding-left:0}
 .tree li{border-left:2px solid var(--rule);padding:.1rem 0 .1rem .6rem}
 .tree details{margin:0}.tree summary{font-weight:400;padding:0}
@@ -85,7 +86,7 @@ def _page(subject: Subject, run: Run) -> Iterator[str]:
     yield "</head><body>"
     yield '<a class="skip" href="#call">Skip to the call tree</a>'
     yield f"<header><h1>{title}</h1>"
-    yield f"<p>{escape(_STATUS.get(run.status, run.status))}</p>"
+    yield f"<p>{escape(_STATUS.get(run.status, shown(run.status)))}</p>"
     yield from _facts(run)
     sections = list(_sections(subject, run))
     links = "".join(f'<li><a href="#{key}">{name}</a></li>' for key, name, _ in sections)

@@ -181,9 +181,10 @@ def _lanes(changes: list[Change], end: float) -> tuple[Lane, ...]:
         for change in changes:
             if not steps or steps[-1][index] != change[index]:
                 steps.append(change)
+        ends = [*(change[0] for change in steps[1:]), end]
         spans = tuple(
-            Span(str(here[index]), here[0], after[0] if after else end, here[1], here[2])
-            for here, after in zip(steps, [*steps[1:], None], strict=True)
+            Span(str(here[index]), here[0], until, here[1], here[2])
+            for here, until in zip(steps, ends, strict=False)
         )
         if spans:
             lanes.append(Lane(name, spans))

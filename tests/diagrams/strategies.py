@@ -48,7 +48,8 @@ def flow_models(draw: st.DrawFn) -> FlowModel:
     for key in keys[1:]:
         depth = draw(st.integers(1, len(ancestors)))
         ancestors = ancestors[:depth]
-        kind = draw(st.sampled_from(NodeType))
+        first = all(node.parent != ancestors[-1] for node in nodes)  # where alone a retry may stand
+        kind = draw(st.sampled_from([t for t in NodeType if first or t is not NodeType.RETRY]))
         nodes.append(_node(draw, key, kind, ancestors[-1]))
         if kind is NodeType.FLOW:
             ancestors.append(key)
@@ -110,7 +111,7 @@ def machine_models(draw: st.DrawFn, most: int = 6) -> MachineModel:
         StateNode(key, draw(st.sampled_from(Stability)), draw(words), draw(_tuples), draw(_tuples))
         for key in keys
     )
-    edges = {}
+    edges: dict[tuple[str, str], Edge] = {}
     for _ in range(draw(st.integers(0, 2 * most))):
         edge = _edge(draw, draw(st.sampled_from(keys)), draw(st.sampled_from(keys)))
         edges.setdefault((edge.trigger, edge.source), edge)

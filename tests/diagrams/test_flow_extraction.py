@@ -79,7 +79,7 @@ def test_the_build_flow_says_everything_of_its_steps() -> None:
     assert (start.effect, start.undo) == ("guest", "destroy the domain")
     assert start.on_done == ("report_running",)
     assert all(bool(n.undo) != bool(n.no_undo) for n in flow.tasks())
-    assert [n.name for n in flow.nodes if n.documented][0] == "buildinstance"
+    assert next(n.name for n in flow.nodes if n.documented) == "buildinstance"
     assert flow.by_key["finish"].on_done == ("activate", "finish_spawning")
 
 

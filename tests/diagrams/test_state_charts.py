@@ -62,7 +62,7 @@ def test_the_path_is_the_one_that_the_document_describes(flow: FlowModel) -> Non
 
 
 def test_only_legal_triples_are_reached_and_all_of_them(flow: FlowModel) -> None:
-    """The joint table allows nothing that no build comes to, and no build comes to anything else."""
+    """The joint table allows what builds come to, and nothing that no build comes to."""
     drawn = {(s.key, value) for s in extract_joint(flow).states for value in s.values}
     legal = {(f"{label(vm)} / {label(task)}", label(power)) for vm, task, power in joint.triples()}
 
@@ -76,8 +76,9 @@ def test_nothing_leads_out_of_the_end(flow: FlowModel) -> None:
 
 def test_an_illegal_flow_has_no_chart() -> None:
     """A flow whose triggers the tables refuse can't run, so it is not drawn as if it could."""
-    from buildflow.flows.steps import Enter
     from taskflow.patterns import linear_flow
+
+    from buildflow.flows.steps import Enter
 
     wrong = linear_flow.Flow("wrong").add(Enter("spawn first", on_start=("start_spawning",)))
     with pytest.raises(
@@ -113,6 +114,6 @@ def test_a_trigger_from_everywhere_is_drawn_once() -> None:
 
 
 def test_all_machines_at_once() -> None:
-    for format in ("text", "mermaid", "dot", "svg", "json"):
-        whole = draw("states", format=format).decode()
+    for written in ("text", "mermaid", "dot", "svg", "json"):
+        whole = draw("states", format=written).decode()
         assert all(word in whole for word in ("activate", "start_networking", "report_paused"))
