@@ -36,6 +36,10 @@ Rows = list[Row]  # in a class that has a method of that name, `list` is that
 STATUSES = ("queued", "running", "rolling_back", "complete", "rolled_back", "residue")
 
 
+# longest pause between two statements of one transaction, in ms; ours take microseconds
+_STOPPED_MS = 5000
+
+
 class Store:
     """One database. `url` is SQLAlchemy's; SQLite is opened in WAL with synchronous=FULL."""
 
@@ -89,7 +93,10 @@ class Store:
                 cursor.close()
 
             return engine
-        return create_engine(self.url, pool_pre_ping=True)
+        # A process that is stopped in mid-transaction holds its row locks for as long as it likes:
+        # the server ends its session, and the fence settles what it may still have committed.
+        guard = f"-c idle_in_transaction_session_timeout={_STOPPED_MS}"
+        return create_engine(self.url, pool_pre_ping=True, connect_args={"options": guard})
 
     def _migrate(self) -> None:
         with self.engine.connect() as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -83,6 +84,32 @@ class Fleet:
     def send(self, name: str, number: signal.Signals) -> None:
         """Send a conductor a signal."""
         self.conductors[name].send_signal(number)
+
+    def freeze(self, name: str) -> None:
+        """SIGSTOP a conductor, though not while it holds the simulated world's file lock.
+
+        No real hypervisor stands still for everybody because one of its clients does.
+        """
+        while True:
+            self.send(name, signal.SIGSTOP)
+            time.sleep(0.05)  # the signal is on its way
+            with self.world_path.open("rb") as file:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    busy = True
+                else:
+                    busy = False
+            if not busy or self._others_at_work(name):
+                return
+            self.send(name, signal.SIGCONT)
+            time.sleep(0.01)
+
+    def _others_at_work(self, name: str) -> bool:
+        """Whether the world's lock passes from hand to hand: then the frozen one has it not."""
+        before = self.world_path.stat().st_size
+        time.sleep(0.2)
+        return self.world_path.stat().st_size != before
 
     def log(self, name: str) -> str:
         """What a conductor said."""

@@ -44,7 +44,7 @@ def test_300_builds_survive_a_kill_a_stop_and_a_restarted_board(
     done = lambda: sum(s == "complete" for s in fleet.statuses().values())  # noqa: E731
     fleet.until(lambda: done() > 20, "20 builds", 90)
     fleet.send("a", signal.SIGKILL)
-    fleet.send("b", signal.SIGSTOP)
+    fleet.freeze("b")
     fleet.until(lambda: done() > 60, "60 builds", 120)
     board_service.kill9()
     time.sleep(0.5)
