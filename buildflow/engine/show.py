@@ -36,6 +36,8 @@ def as_shown(store: Store, row: Row) -> Row:
     effects = store.effects(row["id"])
     flows = {flow["name"]: flow["uuid"] for flow in store.flows(row["id"])}
     steps = _steps(row["fingerprint"], store.atoms(flows["build"]) if "build" in flows else [])
+    if steps and (row["status"] == "complete" or "delete" in flows):
+        _end_last(steps[-1])
     shown: Row = {
         "id": row["id"],
         "name": row["name"],
@@ -88,6 +90,12 @@ def _step(name: str, atom: Row | None) -> Row:
         "revert_seconds": _seconds(atom["revert_started_at"], atom["revert_finished_at"]),
         "error": failure["exception_str"] if failure else None,
     }
+
+
+def _end_last(step: Row) -> None:
+    """The commit that makes a build complete is its last step's whole work, and its last record."""
+    if step["state"] == "RUNNING":
+        step.update(state="SUCCESS", finished_at=step["started_at"], seconds=0.0)
 
 
 def _effect(effect: Row) -> Row:
