@@ -170,6 +170,16 @@ def _common(
             metavar="TYPE", help="kvm or qemu; a boot probe decides.", rich_help_panel=_PANEL
         ),
     ] = None,
+    hypervisor_wait: Annotated[
+        float | None,
+        typer.Option(
+            metavar="S",
+            min=0,
+            help="How long to wait for another process that holds the embedded hypervisor;"
+            " 30 unless given.",
+            rich_help_panel=_PANEL,
+        ),
+    ] = None,
     version: Annotated[
         bool,
         typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
@@ -187,6 +197,7 @@ def _common(
         "volume_api": volume_api,
         "volume_attach": volume_attach,
         "virt_type": virt_type,
+        "hypervisor_wait_s": hypervisor_wait,
     }
     from buildflow.cli.settings import settings_from
 

@@ -16,7 +16,7 @@ from buildflow.cli.request import build_request
 
 if TYPE_CHECKING:
     from buildflow.api import VmEngine
-    from buildflow.cli.progress import Progress
+    from buildflow.cli.progress.follow import Progress
     from buildflow.engine.store import Row
     from buildflow.flows.request import BuildRequest
 
@@ -192,7 +192,7 @@ def _carry_out(
     invocation: Invocation, request: BuildRequest, request_id: str | None, inject: Any
 ) -> tuple[Row, bool]:
     from buildflow.api import VmEngine, open_world_of
-    from buildflow.cli.progress import Progress
+    from buildflow.cli.progress.follow import Progress
     from buildflow.engine.points import FailAt, parse_point
     from buildflow.flows.build import build_flow
 

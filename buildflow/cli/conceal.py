@@ -41,4 +41,5 @@ def conceal(arguments: Sequence[str], environment: Mapping[str, str] = os.enviro
     if found is None:
         return
     kept, moved = found
-    os.execve(sys.executable, [sys.executable, "-m", "buildflow", *kept], {**environment, **moved})
+    again = [sys.executable, "-m", "buildflow", *kept]
+    os.execve(sys.executable, again, {**environment, **moved})  # noqa: S606 - no shell is meant

@@ -35,8 +35,10 @@ def list_builds(
 ) -> int:
     """List builds, the newest first."""
     invocation = invocation_of(ctx)
-    with invocation.open_engine() as engine:
-        rows = engine.list(None if everything else limit)
+    from buildflow.engine.show import listed
+
+    with invocation.open_store() as store:
+        rows = listed(store, None if everything else limit)
     if invocation.json:
         invocation.document(rows)
     else:
@@ -50,8 +52,10 @@ def show(
 ) -> int:
     """Show one build: its states, its steps and the effects that it made."""
     invocation = invocation_of(ctx)
-    with invocation.open_engine() as engine:
-        shown = engine.show(name)
+    from buildflow.engine.show import as_shown
+
+    with invocation.open_store() as store:
+        shown = as_shown(store, store.find(name))
     if invocation.json:
         invocation.document(shown)
     else:
@@ -65,8 +69,10 @@ def history(
 ) -> int:
     """Show the transitions of one build, in order."""
     invocation = invocation_of(ctx)
-    with invocation.open_engine() as engine:
-        lines = engine.history(name)
+    from buildflow.engine.show import history_of
+
+    with invocation.open_store() as store:
+        lines = history_of(store, name)
     if invocation.json:
         invocation.document(lines)
     else:

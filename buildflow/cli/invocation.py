@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     import typer
 
     from buildflow.api import VmEngine
+    from buildflow.engine.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,20 @@ class Invocation:
     def document(self, value: Any) -> None:
         """The one JSON document of this call."""
         print(json.dumps(value, indent=2, ensure_ascii=False), flush=True)
+
+    @contextmanager
+    def open_store(self) -> Iterator[Store]:
+        """The store alone, for verbs that only look: no flow, no driver, no hypervisor.
+
+        Raises StoreError when it can't be opened.
+        """
+        from buildflow.engine.store import Store
+
+        store = Store(self.settings.store_url)
+        try:
+            yield store
+        finally:
+            store.close()
 
     def open_engine(self, **options: Any) -> VmEngine:
         """The engine of these settings, whose drivers tell the user when they have to wait.

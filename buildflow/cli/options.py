@@ -14,7 +14,7 @@ WITH_VALUE: Final = frozenset(
     {
         "--home", "--connect", "--store", "--os-cloud", "--os-service-cloud", "--compute-driver",
         "--network-driver", "--volume-driver", "--image-driver", "--volume-api", "--volume-attach",
-        "--virt-type",
+        "--virt-type", "--hypervisor-wait",
     }
 )  # fmt: skip
 FLAGS: Final = frozenset({"--json", "--quiet", "-q"})

@@ -33,9 +33,11 @@ def build_of(invocation: Invocation, name: str | None) -> dict[str, Any] | None:
     """The dict of a build with its history, None when none is named. Reads the store alone."""
     if name is None:
         return None
-    with invocation.open_engine() as engine:
-        shown = engine.show(name)
-        return {**shown, "history": engine.history(shown["id"])}
+    from buildflow.engine.show import as_shown, history_of
+
+    with invocation.open_store() as store:
+        shown = as_shown(store, store.find(name))
+        return {**shown, "history": history_of(store, shown["id"])}
 
 
 def write(invocation: Invocation, data: bytes, output: Path | None, format: str) -> None:

@@ -12,7 +12,7 @@ from buildflow.cli.interruption import Interruption
 if TYPE_CHECKING:
     from buildflow.api import VmEngine
     from buildflow.cli.invocation import Invocation
-    from buildflow.cli.progress import Progress
+    from buildflow.cli.progress.follow import Progress
     from buildflow.engine.core import Handle
     from buildflow.engine.store import Row
 
@@ -48,7 +48,7 @@ class Work:
 def working(invocation: Invocation, **options: Any) -> Iterator[Work]:
     """Open all three; a signal ends the process until the work says otherwise."""
     from buildflow.api import VmEngine, open_world_of
-    from buildflow.cli.progress import Progress
+    from buildflow.cli.progress.follow import Progress
 
     with (
         Progress(quiet=invocation.quiet) as progress,

@@ -9,7 +9,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.text import Text
 
-from buildflow.cli.progress.tree import BuildTree, Line, Mark
+from buildflow.cli.progress.mark import Mark
+from buildflow.cli.progress.tree import BuildTree, Line
 from buildflow.cli.progress.words import SIGNS, STATUS_STYLES, duration
 
 if TYPE_CHECKING:

@@ -6,7 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from buildflow.cli.progress.tree import BuildTree, Line, Mark
+from buildflow.cli.progress.mark import Mark
+from buildflow.cli.progress.tree import BuildTree, Line
 from buildflow.cli.progress.words import duration
 
 if TYPE_CHECKING:

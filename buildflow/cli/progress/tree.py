@@ -5,27 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 from taskflow import flow as tf_flow
 
+from buildflow.cli.progress.mark import Mark
 from buildflow.diagrams.documented import DOCUMENTED
 
 if TYPE_CHECKING:
     from buildflow.engine.run import StepEvent
-
-
-class Mark(StrEnum):
-    """How one line of the tree stands, as the word that is shown for it."""
-
-    PENDING = ""
-    RUNNING = "running"
-    DONE = "done"
-    FAILED = "failed"
-    UNDOING = "rolling back"
-    UNDONE = "rolled back"
-    RESIDUE = "residue"
 
 
 # TaskFlow's states; a step that is to be tried again on another host is PENDING anew

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from buildflow.cli.progress.tree import Mark
+from buildflow.cli.progress.mark import Mark
 
 # mark -> (sign, sign where the terminal knows ASCII only, rich style)
 SIGNS: Final[dict[Mark, tuple[str, str, str]]] = {
