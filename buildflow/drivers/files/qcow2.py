@@ -19,6 +19,11 @@ _CORRUPT: Final = 1 << 1
 # QEMU's own limits: 2 MiB clusters, 32 MiB of L1 table
 _MAX_CLUSTER_BITS: Final = 21
 _MAX_L1_BYTES: Final = 32 << 20
+# header and extensions lie in the first cluster; QEMU's default cluster holds any that we make
+_CLUSTER_MIN: Final = 64 << 10
+_V3_HEADER: Final = 104
+_END_OF_EXTENSIONS: Final = 0
+_BACKING_FORMAT: Final = 0xE2792ACA
 
 
 class Broken(Exception):  # noqa: N818 - said about a file
@@ -57,15 +62,30 @@ def check(path: Path, size: int) -> int:
     return int(virtual)
 
 
-def backing_file(path: Path) -> str | None:
-    """The backing file that an overlay of ours names, None when it names none."""
-    with path.open("rb") as file:
-        head = file.read(_HEADER.size)
-        magic, _, offset, length, *_ = _HEADER.unpack(head)
-        if magic != b"QFI\xfb" or not offset:
-            return None
-        file.seek(offset)
-        return file.read(length).decode(errors="surrogateescape")
+def backing(path: Path) -> tuple[str, str] | None:
+    """Path and format of the backing file that an overlay of ours names, None when it names none
+    (or is not there, or is no qcow2).
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(_CLUSTER_MIN)
+    except OSError:
+        return None
+    if len(head) < _V3_HEADER or head[:4] != b"QFI\xfb":
+        return None
+    offset, length = struct.unpack_from(">QI", head, 8)
+    (at,) = struct.unpack_from(">I", head, 100)
+    if not offset or offset + length > len(head):
+        return None
+    disk_format = "raw"
+    while at + 8 <= len(head):  # extensions: type, length, data padded to eight bytes
+        kind, size = struct.unpack_from(">II", head, at)
+        if kind == _END_OF_EXTENSIONS:
+            break
+        if kind == _BACKING_FORMAT:
+            disk_format = head[at + 8 : at + 8 + size].decode()
+        at += 8 + -(-size // 8) * 8
+    return head[offset : offset + length].decode(errors="surrogateescape"), disk_format
 
 
 def _check_l2(entries: array[int], cluster_bits: int, size: int) -> None:

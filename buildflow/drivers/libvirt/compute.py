@@ -9,12 +9,13 @@ from __future__ import annotations
 import platform
 import shutil
 import socket
+import stat
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
 from buildflow.config import Settings
-from buildflow.drivers.files import overlay
+from buildflow.drivers.files import overlay, qcow2
 from buildflow.drivers.files.instance_directory import InstanceDirectories
 from buildflow.drivers.libvirt import (
     addresses,
@@ -215,8 +216,8 @@ class LibvirtDriver:
     # --- the domain -------------------------------------------------------------------------------
 
     def to_xml(self, spec: GuestSpec) -> str:
-        """The domain's XML. Touches nothing."""
-        return domain_xml(spec, self._shape(spec.directory))
+        """The domain's XML. Changes nothing; reads the root disk's header where it is there."""
+        return domain_xml(spec, self._shape(spec))
 
     def find_domain(self, uuid: str) -> Domain | None:
         """The domain as it is now, None when there is none."""
@@ -252,8 +253,8 @@ class LibvirtDriver:
         # elsewhere libvirt's own choice of a path is short and is cleaned up by libvirt
         return self.connection.target.kind is Kind.EMBED
 
-    def _shape(self, directory: str) -> HostShape:
-        agent = None
+    def _shape(self, spec: GuestSpec) -> HostShape:
+        directory, agent = spec.directory, None
         if self._needs_agent_socket():
             agent = f"{directory}/{_AGENT_SOCKET}"
             if len(agent) > _SOCKET_PATH_LIMIT:
@@ -264,7 +265,23 @@ class LibvirtDriver:
             agent_socket=agent,
             console_log=self.connection.target.local,
             initiator=initiator_of(self._host),
+            backing=self._image_left_alone(spec.root_disk),
         )
+
+    def _image_left_alone(self, disk: str | None) -> tuple[str, str] | None:
+        """The image below `disk`, when a daemon would take it from its owner without need: QEMU's
+        user can read it as it is.
+        """
+        if disk is None or self.connection.target.kind is not Kind.SYSTEM:
+            return None
+        backing = qcow2.backing(Path(disk))
+        if backing is None:
+            return None
+        try:
+            readable = Path(backing[0]).stat().st_mode & stat.S_IROTH
+        except OSError:
+            return None  # libvirt will say so in its own words
+        return backing if readable else None
 
     def _refuse_closed(self, path: Path) -> None:
         user = self._qemu_user

@@ -27,15 +27,21 @@ class Disks:
     qemu_arguments: tuple[str, ...] = ()
 
 
-def plan(spec: GuestSpec, secret_files: str | None, initiator: str | None = None) -> Disks:
+def plan(
+    spec: GuestSpec,
+    secret_files: str | None,
+    initiator: str | None = None,
+    backing: tuple[str, str] | None = None,
+) -> Disks:
     """All disks of `spec`. `secret_files` is where QEMU finds secrets in embedded mode, None where
-    libvirt has them; `initiator` the iSCSI name that QEMU logs in with. Raises Refused for a volume
-    that cannot be used here.
+    libvirt has them; `initiator` the iSCSI name that QEMU logs in with; `backing` the image below
+    the root disk when libvirt must not take it over. Raises Refused for a volume that cannot be
+    used here.
     """
     elements: list[etree._Element] = []
     arguments: list[str] = []
     if spec.root_disk is not None:
-        elements.append(_root_disk(spec))
+        elements.append(_root_disk(spec, backing))
     for number, mapping in enumerate(spec.block_device_info["block_device_mapping"]):
         secret = spec.secrets.get(volume_id(mapping["connection_info"]))
         if secret is not None and secret_files is not None:
@@ -56,11 +62,18 @@ def target_dev(name: str) -> str:
     return name.removeprefix("/dev/")
 
 
-def _root_disk(spec: GuestSpec) -> etree._Element:
+def _root_disk(spec: GuestSpec, backing: tuple[str, str] | None) -> etree._Element:
     assert spec.root_disk is not None
     disk = etree.Element("disk", attrib={"type": "file", "device": "disk"})
     add(disk, "driver", name="qemu", type=spec.root_disk_format, discard="unmap")
     add(disk, "source", file=spec.root_disk)
+    if backing is not None:
+        path, disk_format = backing
+        store = add(disk, "backingStore", type="file")
+        add(store, "format", type=disk_format)
+        # or libvirt gives the user's own image to QEMU's user, and leaves it there
+        add(add(store, "source", file=path), "seclabel", model="dac", relabel="no")
+        add(store, "backingStore")
     add(
         disk,
         "target",

@@ -32,7 +32,8 @@ class HostShape:
     `arch` is the guests' architecture; `secret_files` a directory of secrets that QEMU reads itself
     (embedded mode), None where libvirt hands them over; `agent_socket` the path of the guest
     agent's socket, None where libvirt chooses one; `console_log` whether the console is logged to a
-    file in the guest's directory; `initiator` the iSCSI name under which QEMU logs in.
+    file in the guest's directory; `initiator` the iSCSI name under which QEMU logs in; `backing`
+    path and format of the image below the root disk, where libvirt is to leave that as it is.
     """
 
     arch: str = "x86_64"
@@ -40,6 +41,7 @@ class HostShape:
     agent_socket: str | None = None
     console_log: bool = True
     initiator: str | None = None
+    backing: tuple[str, str] | None = None
 
 
 _MACHINES: Final = {
@@ -63,7 +65,7 @@ def check_name(name: str) -> None:
 def domain_xml(spec: GuestSpec, shape: HostShape) -> str:
     """The domain's XML. Raises BadInput for a bad name, Refused for a disk or NIC we cannot do."""
     check_name(spec.name)
-    disks = disk_xml.plan(spec, shape.secret_files, shape.initiator)
+    disks = disk_xml.plan(spec, shape.secret_files, shape.initiator, shape.backing)
     nsmap = {"qemu": QEMU_NAMESPACE} if disks.qemu_arguments else None
     domain = etree.Element("domain", nsmap=nsmap, attrib={"type": spec.virt_type})
     add(domain, "uuid", spec.uuid)

@@ -32,11 +32,22 @@ def test_an_overlay_stands_on_its_image(tmp_path: Path, image: Image) -> None:
     path = overlay.create(KEY, tmp_path, image, None)
     assert overlay.find(KEY, tmp_path) == path
     assert virtual_size(path) == image.virtual_size
+    assert qcow2.backing(path) == (image.path, "raw")
     compared = subprocess.run(
         ["qemu-img", "compare", "-q", "-f", "qcow2", "-F", "raw", str(path), image.path],
         check=False,
     )
     assert compared.returncode == 0
+
+
+def test_only_an_overlay_has_a_backing_file(tmp_path: Path, image: Image) -> None:
+    assert qcow2.backing(Path(image.path)) is None
+    assert qcow2.backing(tmp_path / "missing") is None
+    plain = tmp_path / "plain.qcow2"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", str(plain), "1M"], check=True)
+    assert qcow2.backing(plain) is None
+    above = overlay.create(KEY, tmp_path, Image(str(plain), "qcow2", 1 << 20), None)
+    assert qcow2.backing(above) == (str(plain), "qcow2")
 
 
 def test_it_has_the_size_asked_for(tmp_path: Path, image: Image) -> None:

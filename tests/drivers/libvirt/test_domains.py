@@ -172,15 +172,23 @@ def test_a_place_that_qemu_may_not_enter_is_refused_with_the_cure(image: Image, 
     driver.delete_directory("d")
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="QEMU is another user only under root")
-def test_the_image_keeps_its_owner(driver: LibvirtDriver, image: Image, home: Path) -> None:
+@pytest.mark.root
+@pytest.mark.parametrize("daemon", [False, True], ids=["embed", "system"])
+def test_the_image_keeps_its_owner(
+    image: Image, home: Path, daemon: bool, request: pytest.FixtureRequest
+) -> None:
     mine = home / "image.qcow2"
     shutil.copy(image.path, mine)
+    mine.chmod(0o644)
+    uri = request.getfixturevalue("libvirtd").uri if daemon else shared_uri()
+    driver = open_driver("compute", Settings(home=home, connect=uri))
     with open_guest(lambda: Guest(driver, replace(image, path=str(mine)))) as guest:
         guest.start()
         guest.wait_for(b"\n")
+        assert (mine.stat().st_uid, mine.stat().st_gid) == (os.geteuid(), os.getegid())
     assert (mine.stat().st_uid, mine.stat().st_gid) == (os.geteuid(), os.getegid())
-    mine.unlink()
+    assert os.listxattr(mine) == []
+    driver.close()
 
 
 # --- guests that die ------------------------------------------------------------------------------
