@@ -7,6 +7,8 @@
 * `sim:///path/to/world.jsonl`: one in a file, shared by whoever opens it;
 * None: in a file in `home`.
 
+`?hosts=a,b` after it names the hosts.
+
 `settings.extra` may hold `hosts` (default one, `sim1`), `host` (which of them `compute` serves),
 `world_options` (a mapping, for a world that is made new), `clock`, and `world`: a SimulatedWorld
 that is there already and takes the place of all that `connect` says.
@@ -18,6 +20,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from typing import Final
+from urllib.parse import parse_qs, urlsplit
 
 from buildflow.config import Settings
 from buildflow.drivers.simulated.compute import SimulatedCompute
@@ -39,32 +42,27 @@ def make_world(settings: Settings) -> SimulatedWorld:
     given = settings.extra.get("world")
     if isinstance(given, SimulatedWorld):
         return given
-    connect = settings.connect
-    if connect is not None and not connect.startswith(SCHEME):
-        raise BadInput(f"a simulated world is {SCHEME} or {SCHEME}path/to/{_FILE}, not {connect!r}")
-    if connect == SCHEME:
-        path, name = None, f"memory:{settings.home}"
-    elif connect is None:
-        path = str(settings.home / _FILE)
-        name = path
-    else:
-        path = "/" + connect.removeprefix(SCHEME).lstrip("/")
-        name = path
+    place = _place_of(settings)
+    path: str | None = str(settings.home / _FILE)
+    if place is not None:
+        path = f"/{place}" if place else None
+    name = path or f"memory:{settings.home}"
+    clock = settings.extra.get("clock")
     with _guard:
         world = _open.get(name)
         if world is None:
-            world = SimulatedWorld(
-                path,
-                clock=settings.extra.get("clock"),
-                options=settings.extra.get("world_options"),
-            )
+            world = SimulatedWorld(path, clock=clock, options=settings.extra.get("world_options"))
             _open[name] = world
+        elif clock is not None and clock is not world.clock:
+            world.use_clock(clock)
         return world
 
 
 def hosts_of(settings: Settings) -> list[str]:
     """The hosts of these settings, the default one first."""
-    return [str(host) for host in settings.extra.get("hosts") or DEFAULT_HOSTS]
+    named = parse_qs(urlsplit(settings.connect or "").query).get("hosts", [""])[0]
+    hosts = settings.extra.get("hosts") or [host for host in named.split(",") if host]
+    return [str(host) for host in hosts or DEFAULT_HOSTS]
 
 
 def compute(settings: Settings, say: Say | None = None) -> SimulatedCompute:
@@ -123,6 +121,16 @@ def drivers_of(
         volume=SimulatedVolume(world, api=volume_api),
         image=SimulatedImage(world),
     )
+
+
+def _place_of(settings: Settings) -> str | None:
+    """The path in `connect` without its first slash, empty for memory; None without `connect`."""
+    connect = settings.connect
+    if connect is None:
+        return None
+    if not connect.startswith(SCHEME):
+        raise BadInput(f"a simulated world is {SCHEME} or {SCHEME}path/to/{_FILE}, not {connect!r}")
+    return urlsplit(connect).path.strip("/")
 
 
 _guard = threading.Lock()

@@ -23,8 +23,8 @@ class Journal:
     """See the module. One per process: a lock is the file description's, which a fork shares."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
         self._file: int | None = None
+        self.path = path
         self._read_to = 0
 
     def lock(self) -> None:
@@ -98,6 +98,9 @@ class Journal:
         if self._file is not None:
             os.close(self._file)
             self._file = None
+
+    def __del__(self) -> None:
+        self.close()
 
     def reopen(self) -> None:
         """In a forked child: a description of our own, and everything read anew."""

@@ -24,10 +24,10 @@ def test_the_drivers_of_one_engine_share_a_world(tmp_path: Path, connect: str | 
     if connect == "file":
         connect = f"sim://{tmp_path}/shared.jsonl"
     chosen = settings(tmp_path, connect)
-    drivers = [registry.open_driver(kind, chosen) for kind in registry.KINDS]
-    worlds = {id(driver.world) for driver in drivers}  # type: ignore[attr-defined]
+    drivers: list[Any] = [registry.open_driver(kind, chosen) for kind in registry.KINDS]
+    worlds = {id(driver.world) for driver in drivers}
     assert len(worlds) == 1
-    assert factory.make_world(chosen) is drivers[0].world  # type: ignore[attr-defined]
+    assert factory.make_world(chosen) is drivers[0].world
 
 
 def test_a_world_in_memory_is_its_home_s_and_goes_with_its_drivers(tmp_path: Path) -> None:
@@ -62,6 +62,15 @@ def test_which_host_a_driver_serves(tmp_path: Path, extra: Mapping[str, Any], ho
     assert factory.compute(settings(tmp_path, "sim:///", **extra)).hosts() == (host,)
 
 
+@pytest.mark.parametrize("place", ["", "{}/shared.jsonl"])
+def test_hosts_may_be_named_with_the_world(tmp_path: Path, place: str) -> None:
+    connect = f"sim:///{place.format(tmp_path).lstrip('/')}?hosts=left,right"
+    drivers = factory.all_drivers(settings(tmp_path / "home", connect))
+    assert drivers.hosts == ["left", "right"]
+    drivers.on("right").create_directory("key")
+    assert (tmp_path / "shared.jsonl").exists() == bool(place)
+
+
 def test_options_and_the_clock_come_with_the_settings(tmp_path: Path) -> None:
     clock = VirtualClock()
     options = {"boot_seconds": 9, "capacity": {"sim1": {"memory_mib": 100}}}
@@ -71,6 +80,17 @@ def test_options_and_the_clock_come_with_the_settings(tmp_path: Path) -> None:
     assert world.options.boot_seconds == 9
     assert world.options.capacity_of("sim1").memory_mib == 100
     assert world.options.capacity_of("sim2").memory_mib is None
+
+
+def test_the_engine_that_comes_last_brings_its_clock(tmp_path: Path) -> None:
+    first, second = VirtualClock(), VirtualClock()
+    compute = factory.compute(settings(tmp_path, "sim:///", clock=first))
+    first.sleep(50)
+    world = factory.make_world(settings(tmp_path, "sim:///", clock=second))
+    assert compute.world is world
+    assert world.clock is second
+    with world.look():
+        assert world.now() == 50
 
 
 def test_another_scheme_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import signal
@@ -259,3 +260,20 @@ def test_a_damaged_one_is_said_to_be(path: Path) -> None:
 def test_one_that_cannot_be_opened(tmp_path: Path) -> None:
     with pytest.raises(HostUnusable, match="cannot open"):
         SimulatedWorld(tmp_path)
+
+
+def test_a_world_that_is_dropped_lets_go_of_its_file(path: Path) -> None:
+    gc.collect()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        drivers_of(SimulatedWorld(path)).on("sim1").find_directory("key")
+    gc.collect()
+    assert len(list(Path("/proc/self/fd").iterdir())) <= before
+
+
+def test_it_is_opened_again_when_it_is_used_after_close(path: Path) -> None:
+    world = SimulatedWorld(path)
+    compute = drivers_of(world).on("sim1")
+    compute.create_directory("key")
+    world.close()
+    assert compute.find_directory("key")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from buildflow.drivers.simulated import SimulatedWorld, drivers_of
@@ -24,7 +26,7 @@ def statuses(world: SimulatedWorld, volume: str) -> tuple[str, list[str]]:
 
 
 class TestSequences:
-    """nova-build, 4.4: what the service says at each moment."""
+    """What the service says at each moment (cinder/volume/api.py, cinder/api/v3/attachments.py)."""
 
     def test_by_attachments(self, world: SimulatedWorld, drivers: World) -> None:
         service, volume = drivers.volume, world.add_volume()
@@ -131,7 +133,7 @@ class TestServiceToken:
         attachment = drivers.volume.reserve("k", volume, "i")
         drivers.volume.initialize_connection(attachment, volume, HERE, "/dev/vdb")
         world.configure(service_token=False, service_token_code=code)
-        undos = (
+        undos: tuple[Callable[[], None], ...] = (
             lambda: drivers.volume.detach(attachment, volume, "i"),
             lambda: drivers.volume.terminate_connection(attachment, volume, HERE),
             lambda: drivers.volume.unreserve("k", volume, "i"),
