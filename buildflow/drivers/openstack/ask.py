@@ -2,7 +2,9 @@
 
 A call that may be repeated without harm (a read, a delete, an update that sets what it set before)
 is tried five times on what may pass, as Nova does for Cinder's 500s and 504s
-(nova/volume/cinder.py). Any other is made once: when its answer is lost the engine asks the world.
+(nova/volume/cinder.py), and no more once half a minute has gone: a service that hangs must not hold
+a rollback for five times its time-out. Any other call is made once: when its answer is lost the
+engine asks the world.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ T = TypeVar("T")
 ATTEMPTS: Final = 5
 _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 2.0
+_ENOUGH_S: Final = 30.0
 _TRANSIENT: Final = frozenset({None, 500, 502, 503, 504})
 
 
@@ -36,7 +39,7 @@ def ask(
     Raises our errors only (error_table.py), the last one after `ATTEMPTS` tries when `idempotent`.
     """
     retrying = tenacity.Retrying(
-        stop=tenacity.stop_after_attempt(ATTEMPTS),
+        stop=tenacity.stop_after_attempt(ATTEMPTS) | tenacity.stop_after_delay(_ENOUGH_S),
         wait=tenacity.wait_exponential(multiplier=_FIRST_WAIT_S, max=_LONGEST_WAIT_S),
         retry=_worth_repeating if idempotent else _token_was_being_renewed,
         reraise=True,

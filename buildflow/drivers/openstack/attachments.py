@@ -99,7 +99,7 @@ class Attachments:
         row = self._show(attachment_id)
         if row is None or not row.connection_info:
             return None
-        return without_secrets(nested(row.connection_info, volume_id))
+        return without_secrets(_info(row, volume_id))
 
     def initialize_connection(
         self, attachment_id: str, volume_id: str, connector: Json, mountpoint: str
@@ -111,14 +111,14 @@ class Attachments:
             lambda: self._api.update(attachment_id, {**connector, "mountpoint": mountpoint}),
             idempotent=True,
         )
-        return without_secrets(nested(row.connection_info, volume_id))
+        return without_secrets(_info(row, volume_id))
 
     def connection_secrets(self, attachment_id: str, volume_id: str, connector: Json) -> Json:
         """The full connection_info."""
         row = self._show(attachment_id)
         if row is None or not row.connection_info:
             raise NotFound(f"volume {volume_id} has no connection in attachment {attachment_id}")
-        return nested(row.connection_info, volume_id)
+        return _info(row, volume_id)
 
     def terminate_connection(self, attachment_id: str, volume_id: str, connector: Json) -> None:
         """Delete the row, and with it the export."""
@@ -178,3 +178,13 @@ class Attachments:
             raise
         if self._show(attachment_id) is not None:
             raise DriverError(f"attachment {attachment_id} is still there", driver="volume")
+
+
+def _info(row: Any, volume_id: str) -> Json:
+    """The row's connection_info. For a tenant's read-only volume it says `rw`, because Cinder reads
+    the flag with the tenant's rights there, and with its own in `attach_mode`.
+    """
+    info = nested(row.connection_info, volume_id)
+    if row.attach_mode == "ro":
+        info["data"]["access_mode"] = "ro"
+    return info

@@ -120,7 +120,7 @@ class Legacy:
         volume, instance = self._get(volume_id), _instance(attachment_id)
         if volume is None or not _is_connected(volume, instance):
             return None
-        return self._connect(volume_id, connector)
+        return without_secrets(self._connect(volume, connector))
 
     def initialize_connection(
         self, attachment_id: str, volume_id: str, connector: Json, mountpoint: str
@@ -134,11 +134,14 @@ class Legacy:
             raise Conflict(f"volume {volume_id} is not reserved for instance {instance}")
         key = volume.metadata.get(MARK + instance, "").partition(" ")[2]
         self._mark(volume_id, instance, f"{_CONNECTED} {key}")
-        return self._connect(volume_id, {**connector, "mountpoint": mountpoint})
+        return without_secrets(self._connect(volume, {**connector, "mountpoint": mountpoint}))
 
     def connection_secrets(self, attachment_id: str, volume_id: str, connector: Json) -> Json:
         """The full connection_info, asked for again."""
-        return nested(self._initialize(volume_id, connector), volume_id)
+        volume = self._get(volume_id)
+        if volume is None:
+            raise NotFound(f"volume {volume_id} is not there any more")
+        return self._connect(volume, connector)
 
     def terminate_connection(self, attachment_id: str, volume_id: str, connector: Json) -> None:
         """os-terminate_connection, then the removal of the export."""
@@ -182,7 +185,9 @@ class Legacy:
         def unless_there() -> None:
             volume = self._get(volume_id)
             if volume is None or volume.status != "in-use" or _row_of(volume, instance) is None:
-                self._api.attach(volume_id, instance, mountpoint)
+                # Cinder attaches a volume that it calls read-only in no other mode
+                mode = "ro" if volume is not None and _is_read_only(volume) else "rw"
+                self._api.attach(volume_id, instance, mountpoint, mode)
 
         self._act("attach", volume_id, unless_there, idempotent=True)
 
@@ -232,18 +237,17 @@ class Legacy:
             readings=readings or {400: Conflict},
         )
 
-    def _initialize(self, volume_id: str, connector: Json) -> Json:
-        return dict(
-            self._act(
-                "connect",
-                volume_id,
-                lambda: self._api.initialize_connection(volume_id, connector),
-                idempotent=True,
-            )
+    def _connect(self, volume: Any, connector: Json) -> Json:
+        raw = self._act(
+            "connect",
+            volume.id,
+            lambda: self._api.initialize_connection(volume.id, connector),
+            idempotent=True,
         )
-
-    def _connect(self, volume_id: str, connector: Json) -> Json:
-        return without_secrets(nested(self._initialize(volume_id, connector), volume_id))
+        info = nested(raw, volume.id)
+        if _is_read_only(volume):
+            info["data"]["access_mode"] = "ro"  # a tenant is told `rw` of such a volume
+        return info
 
     def _mark(self, volume_id: str, instance: str, value: str) -> None:
         self._act(
@@ -279,6 +283,10 @@ def _row_of(volume: Any, instance: str) -> str | None:
         if row.get("server_id") == instance:
             return str(row["attachment_id"])
     return None
+
+
+def _is_read_only(volume: Any) -> bool:
+    return bool(volume.metadata.get("readonly") == "True")
 
 
 def _marks(volume: Any) -> dict[str, str]:

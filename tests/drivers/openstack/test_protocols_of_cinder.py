@@ -86,6 +86,17 @@ def test_connection_info_has_the_documented_shape_and_no_secret(
     undo_all(volumes, key, attachment, volume_id, instance)
 
 
+def test_a_volume_that_cinder_calls_read_only(
+    volumes: CinderVolumes, witness: Witness, volume_id: str, key: str, instance: str
+) -> None:
+    flag = {"os-update_readonly_flag": {"readonly": True}}
+    witness.cinder("POST", f"/volumes/{volume_id}/action", flag)
+    attachment, info = attach_all(volumes, key, volume_id, instance)
+    assert info["data"]["access_mode"] == "ro"
+    undo_all(volumes, key, attachment, volume_id, instance)
+    witness.is_untouched(volume_id)
+
+
 @pytest.mark.parametrize("steps", [0, 1, 2, 3])
 def test_undoing_whatever_was_reached_leaves_nothing(
     volumes: CinderVolumes, witness: Witness, volume_id: str, key: str, instance: str, steps: int
