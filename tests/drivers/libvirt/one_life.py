@@ -1,6 +1,6 @@
 """A program for tests: one life of a guest in a process of its own, step by step.
 
-    python one_life.py HOME IMAGE [--user NAME] STEP...
+    [CONNECT=URI] python one_life.py HOME IMAGE [--user NAME] STEP...
 
 Steps: open, make, start, boot, crash (die here, at once), remove. What happens is said on stdout,
 a JSON line a step. With --user the process first gives up all privileges for good.
@@ -60,7 +60,11 @@ def main(arguments: list[str]) -> None:
     from buildflow.drivers.protocols import GuestSpec, PortRequest
     from buildflow.drivers.registry import open_driver
 
-    settings = Settings(home=Path(home), hypervisor_wait_s=float(os.environ.get("WAIT_S", "1")))
+    settings = Settings(
+        home=Path(home),
+        connect=os.environ.get("CONNECT"),
+        hypervisor_wait_s=float(os.environ.get("WAIT_S", "1")),
+    )
     driver = open_driver("compute", settings, lambda message: say(told=message))
     networks = open_driver("network", settings)
     for step in steps:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -145,6 +146,22 @@ def test_an_ordinary_user_without_any_privilege_builds_a_machine(
     assert {fact["uid"] for fact in said} == {65534}
     assert said[3]["ip"]
     assert said[4]["left"] == []
+
+
+@pytest.mark.root
+def test_an_ordinary_user_with_a_daemon_of_its_own(home: Path, guest_images: GuestImages) -> None:
+    try:
+        code, said, stderr = live(
+            home, guest_images, "--user", "nobody", "open", "make", "start", "boot", "remove",
+            CONNECT="qemu:///session",
+        )  # fmt: skip
+        assert code == 0, (said, stderr)
+        assert said[3]["ip"]
+        assert said[4]["left"] == []
+    finally:
+        for name in ("libvirtd", "virtlogd"):  # started by libvirt itself, for this user only
+            for file in home.rglob(f"{name}.pid"):
+                os.kill(int(file.read_text()), signal.SIGTERM)
 
 
 @pytest.mark.root
