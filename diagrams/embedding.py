@@ -19,9 +19,9 @@ from buildflow.diagrams.drawing import draw
 from buildflow.errors import BadInput, BuildflowError
 
 _PLACE: Final = re.compile(
-    r"^(?P<open>[ \t]*<!-- buildflow: (?P<words>.*?) -->)$"
+    r"^(?P<open> {0,3}<!-- buildflow: (?P<words>.*?) -->)$"
     r".*?"
-    r"^(?P<close>[ \t]*<!-- /buildflow -->)$",
+    r"^(?P<close> {0,3}<!-- /buildflow -->)$",
     re.MULTILINE | re.DOTALL,
 )
 _OPTIONS: Final = ("format", "style", "depth", "machine", "flow")

@@ -113,6 +113,7 @@ def _facts(run: Run) -> Iterator[str]:
         ("vm state", run.vm_state),
         ("task state", run.task_state),
         ("power state", run.power_state),
+        ("host", f"{run.host}, attempt {run.attempt}" if run.host else "none yet"),
         ("began", run.origin or "not yet"),
         ("has taken" if run.over else "has taken so far", seconds(run.now)),
     ]
@@ -121,7 +122,7 @@ def _facts(run: Run) -> Iterator[str]:
 
 
 def _sections(subject: Subject, run: Run) -> Iterator[tuple[str, str, list[str]]]:
-    if run.fault_type or run.fault_message:
+    if run.fault_type or run.fault_message or run.errors:
         yield "fault", "The fault", list(_fault(run))
     runs = subject.runs
     top = select(subject.flow, Style.TREE, None)
@@ -143,6 +144,9 @@ def _fault(run: Run) -> Iterator[str]:
     step = f" in step <code>{escape(shown(run.fault_step))}</code>" if run.fault_step else ""
     kind, message = escape(shown(run.fault_type)), escape(shown(run.fault_message))
     yield f'<p class="fault"><strong>✗ {kind}</strong>{step}: {message}</p>'
+    if run.errors:
+        items = "".join(f"<li>{escape(shown(error))}</li>" for error in run.errors)
+        yield f"<p>And after it:</p><ul>{items}</ul>"
 
 
 def _branch(call: Call, runs: Mapping[str, NodeRun]) -> Iterator[str]:

@@ -101,7 +101,10 @@ def joint_key(vm_state: str, task_state: str) -> str:
 
 @dataclass(frozen=True)
 class Run:
-    """One build as it is known now; `now` is the latest moment that it tells of."""
+    """One build as it is known now; `now` is the latest moment that it tells of.
+
+    `fault` is its first error, `errors` are those that came after it, as when an undo failed.
+    """
 
     id: str
     name: str
@@ -115,6 +118,9 @@ class Run:
     fault_type: str = ""
     fault_message: str = ""
     fault_step: str = ""
+    errors: tuple[str, ...] = ()
+    host: str = ""
+    attempt: int = 1
     origin: str = ""
     now: float = 0.0
 
@@ -216,6 +222,9 @@ def _parse(build: Mapping[str, Any]) -> Run:
         fault_type=_text(fault, "type"),
         fault_message=_text(fault, "message"),
         fault_step=fault_step,
+        errors=tuple(_told(error) for error in _rows(build, "errors")),
+        host=_text(build, "host"),
+        attempt=int(_number(build, "attempt") or 1),
         origin=origin.isoformat(timespec="microseconds").replace("+00:00", "Z") if origin else "",
         now=(max(times) - origin).total_seconds() if origin else 0.0,
     )
@@ -277,6 +286,12 @@ def _text(row: Mapping[str, Any], field: str) -> str:
     if isinstance(value, Mapping):  # an error may be stored as {type, message}
         return ": ".join(str(value[key]) for key in ("type", "message") if value.get(key))
     return "" if value is None else str(value)
+
+
+def _told(error: Mapping[str, Any]) -> str:
+    """A later error, as `type in step: message`."""
+    where = f" in {_text(error, 'step')}" if error.get("step") else ""
+    return f"{_text(error, 'type')}{where}: {_text(error, 'message')}"
 
 
 def _state(row: Mapping[str, Any], field: str) -> str:

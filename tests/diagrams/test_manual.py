@@ -31,3 +31,24 @@ def test_every_picture_that_the_manual_shows_is_there() -> None:
     for page in ROOT.glob("docs/*.md"):
         for name in re.findall(r"\]\((pictures/[^)]+)\)", page.read_text(encoding="utf-8")):
             assert (ROOT / "docs" / name).is_file(), f"{page.name} shows {name}"
+
+
+def test_the_pages_python_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    import re
+
+    page = (ROOT / "docs" / "diagrams.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "docs/diagrams.md", "exec"), {})
+    assert "├── _prebuild_instance" in capsys.readouterr().out
+
+
+def test_the_page_tells_of_every_kind_of_picture() -> None:
+    from buildflow.diagrams import KINDS, MACHINES, Format
+
+    page = (ROOT / "docs" / "diagrams.md").read_text(encoding="utf-8")
+    for kind in KINDS:
+        assert f"`buildflow diagram {kind}" in page
+    for word in (*MACHINES, *Format):
+        assert word in page

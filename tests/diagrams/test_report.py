@@ -72,6 +72,14 @@ def test_every_link_leads_somewhere_and_every_frame_can_be_reached(failed: dict[
         assert frame.get("aria-label")
 
 
+def test_later_errors_are_told_too(failed: dict[str, Any]) -> None:
+    later = {"type": "DriverError", "message": "no answer", "step": "undo of port:0"}
+
+    assert "<li>DriverError in undo of port:0: no answer</li>" in report(
+        {**failed, "errors": [later]}
+    )
+
+
 def test_a_build_that_has_not_begun(failed: dict[str, Any]) -> None:
     build = {**failed, "status": "queued", "steps": [], "history": [], "effects": [], "fault": None}
     build["created_at"] = None

@@ -15,14 +15,14 @@ from buildflow.states import TABLES
 from tests.diagrams.strategies import flow_models, machine_models, taskflow_flows
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(flow_models())
 def test_flows(flow: FlowModel) -> None:
     assert loads(dumps(flow)) == flow
     assert read_flow(flow_mermaid(flow)) == flow
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(machine_models())
 def test_machines(machine: MachineModel) -> None:
     assert loads(dumps(machine)) == machine

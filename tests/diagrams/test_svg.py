@@ -77,7 +77,7 @@ def test_state_charts(machine: str | None, with_build: bool, failed: dict[str, A
         no_line_through_a_state(shapes, chart_width(shapes))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(machine_models(most=8))
 def test_any_chart(machine: MachineModel) -> None:
     shapes = read_shapes(chart_scene(machine).svg().encode())
@@ -86,7 +86,7 @@ def test_any_chart(machine: MachineModel) -> None:
     no_line_through_a_text(shapes)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(flow_models())
 def test_any_flow(flow: FlowModel) -> None:
     shapes = read_shapes(flow_scene(flow).svg().encode())
