@@ -1,7 +1,7 @@
 """The program, where a user without privilege may read and run it.
 
-A checkout, a virtual environment and even the interpreter may lie in root's own home; then the first
-two are copied (by hard links where that can be), and the system's interpreter serves.
+A checkout, a virtual environment and even the interpreter may lie in root's own home; then the
+first two are copied (by hard links where that can be), and the system's interpreter serves.
 """
 
 from __future__ import annotations

@@ -10,8 +10,10 @@ import json
 import os
 import pwd
 import re
+import sqlite3
 import subprocess
 from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,7 +112,15 @@ class Stage:
 
     def footprint(self) -> set[str]:
         """Domains, QEMU processes, files and records that a build makes."""
-        return {*self._domains(), *self._processes(), *self._files()}
+        return {*self._domains(), *self._processes(), *self._files(), *self._unfinished()}
+
+    def _unfinished(self) -> Iterator[str]:
+        """Builds that somebody would have to go on with."""
+        store = self.home / "buildflow.sqlite"
+        if store.exists() and store.stat().st_size:
+            query = "SELECT id FROM builds WHERE status NOT IN ('complete', 'rolled_back')"
+            with closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as connection:
+                yield from (f"build {row[0]}" for row in connection.execute(query))
 
     def _domains(self) -> Iterator[str]:
         """libvirt's own files, defined and running."""
