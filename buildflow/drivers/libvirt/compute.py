@@ -20,6 +20,7 @@ from buildflow.drivers.files.instance_directory import InstanceDirectories
 from buildflow.drivers.libvirt import (
     addresses,
     capacity,
+    embedded_root,
     interface_xml,
     inventory,
     network_ports,
@@ -88,9 +89,12 @@ class LibvirtDriver:
 
     def inventory(self) -> Iterable[Thing]:
         """Domains, QEMU processes, directories, disks, secrets, taps and leaked network ports."""
-        yield from inventory.domains(self._domains.all())
-        if self.connection.target.local:
-            yield from inventory.processes(self._domains.all())
+        domains = self._domains.all()
+        yield from inventory.domains(domains)
+        target = self.connection.target
+        if target.local:
+            below = None if target.root is None else embedded_root.reached_by(target.root)
+            yield from inventory.processes(domains, below)
         yield from inventory.files(self.directories)
         yield from self._secrets.inventory()
         yield from self._vifs.inventory()

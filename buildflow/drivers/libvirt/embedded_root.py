@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from buildflow.drivers.libvirt import short_path
 from buildflow.errors import HostUnusable
@@ -44,10 +45,17 @@ def prepare(root: Path) -> str:
             raise PermissionError(f"{root} belongs to another user")
     except OSError as error:
         raise HostUnusable(f"the embedded hypervisor cannot live in {root}: {error}") from error
-    path = root
-    if len(str(root)) + _LONGEST_BELOW_ROOT > _SOCKET_PATH_LIMIT:
-        path = short_path.ensure(root)
-    return f"qemu:///embed?root={path}"
+    path = reached_by(root)
+    if path != root:
+        short_path.ensure(root)
+    return f"qemu:///embed?root={quote(str(path))}"
+
+
+def reached_by(root: Path) -> Path:
+    """The path by which libvirt knows `root`: its own, or a short name for it. Pure."""
+    if len(os.fsencode(root)) + _LONGEST_BELOW_ROOT > _SOCKET_PATH_LIMIT:
+        return short_path.of(root)
+    return root
 
 
 def describe_process(pid: int) -> str:

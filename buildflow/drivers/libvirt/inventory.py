@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from buildflow.drivers.files.instance_directory import InstanceDirectories
 from buildflow.drivers.libvirt import qemu_process
@@ -23,13 +24,14 @@ def domains(found: Iterable[Domain]) -> Iterator[Thing]:
             yield Thing("guest", domain.uuid, key=domain.uuid, build=domain.build, detail=detail)
 
 
-def processes(found: Iterable[Domain]) -> Iterator[Thing]:
+def processes(found: Iterable[Domain], below: Path | None) -> Iterator[Thing]:
     """Kind `process`: QEMUs of this host behind which no active domain of this hypervisor stands.
 
-    They may belong to another hypervisor, which is why no build is named.
+    `below` is where this hypervisor keeps its files, which tells its QEMUs from others'; without it
+    they may be another hypervisor's, and no build is named in either case.
     """
     known = {domain.uuid for domain in found if domain.active}
-    for pid, uuid in qemu_process.all_guests():
+    for pid, uuid in qemu_process.all_guests(below):
         if uuid not in known:
             yield Thing("process", str(pid), key=uuid, detail={"uuid": uuid})
 

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import unquote, urlsplit
 
 from buildflow.errors import BadInput
 
@@ -65,7 +65,8 @@ def parse(uri: str) -> Target:
         )
     path = parts.path.strip("/")
     if path == "embed":
-        root = parse_qs(parts.query).get("root", [""])[0]
+        # as libvirt reads it: `%` escapes count, `+` is itself
+        root = unquote(dict(p.partition("=")[::2] for p in parts.query.split("&")).get("root", ""))
         if not root.startswith("/"):
             raise BadInput(
                 f"libvirt URI {uri!r} needs an absolute directory: qemu:///embed?root=DIR"

@@ -16,7 +16,15 @@ from buildflow.config import Settings
 from buildflow.drivers.libvirt.compute import LibvirtDriver
 from buildflow.drivers.protocols import Image, PortRequest
 from buildflow.drivers.registry import open_driver
-from buildflow.errors import BadInput, BuildflowError, Conflict, DriverError, HostUnusable, Refused
+from buildflow.errors import (
+    BadInput,
+    BuildflowError,
+    Conflict,
+    DriverError,
+    Exhausted,
+    HostUnusable,
+    Refused,
+)
 from buildflow.states import power
 from tests.drivers.embedded import shared_uri
 from tests.drivers.libvirt.guests import Guest, command_line, open_guest
@@ -173,6 +181,20 @@ def test_a_place_that_qemu_may_not_enter_is_refused_with_the_cure(image: Image, 
 
 
 @pytest.mark.root
+def test_a_full_disk_leaves_no_half_made_one(driver: LibvirtDriver, image: Image) -> None:
+    directory = Path(driver.create_directory("full"))
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(directory)]
+    subprocess.run(command, check=True)
+    try:
+        with pytest.raises(Exhausted, match="No space left"):
+            driver.create_disk("k", str(directory), image, None)
+        assert list(directory.iterdir()) == []
+    finally:
+        subprocess.run(["umount", str(directory)], check=True)
+        driver.delete_directory("full")
+
+
+@pytest.mark.root
 @pytest.mark.parametrize("daemon", [False, True], ids=["embed", "system"])
 def test_the_image_keeps_its_owner(
     image: Image, home: Path, daemon: bool, request: pytest.FixtureRequest
@@ -189,6 +211,33 @@ def test_the_image_keeps_its_owner(
     assert (mine.stat().st_uid, mine.stat().st_gid) == (os.geteuid(), os.getegid())
     assert os.listxattr(mine) == []
     driver.close()
+
+
+# --- inventory ---------------------------------------------------------------------------------
+
+
+def test_a_qemu_without_a_domain_is_seen(driver: LibvirtDriver, image: Image) -> None:
+    def seen(kind: str) -> list[str | None]:
+        return [thing.key for thing in driver.inventory() if thing.kind == kind]
+
+    with open_guest(lambda: Guest(driver, image)) as guest:
+        guest.start()
+        assert guest.uuid in seen("guest")
+        assert seen("process") == []
+        # one that libvirt lost: its arguments are all that is left to know it by
+        root = driver.connection.target.root
+        stray = subprocess.Popen(
+            ["qemu-system-x86_64", "-S", "-nodefaults", "-display", "none", "-machine", "none",
+             "-uuid", str(uuid.uuid4()), "-name", f"x,debug-threads=on,process={root}/lib/qemu/x"],
+            executable=shutil.which("qemu-system-x86_64"),
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            until(lambda: len(seen("process")) == 1)
+            assert seen("guest") == [guest.uuid]
+        finally:
+            stray.kill()
+            stray.wait()
 
 
 # --- guests that die ------------------------------------------------------------------------------

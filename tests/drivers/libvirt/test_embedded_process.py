@@ -128,8 +128,8 @@ def test_one_process_cannot_have_two_and_is_told_so(home: Path, guest_images: Gu
     assert "HostUnusable: this process already runs an embedded hypervisor" in done.stderr
 
 
-def test_a_home_with_a_long_path_works(home: Path, guest_images: GuestImages) -> None:
-    long = home / ("a-long-name-" * 8) / "home"
+def test_a_home_with_a_long_and_odd_path_works(home: Path, guest_images: GuestImages) -> None:
+    long = home / ("a long, odd+name;" * 6) / "hö=me"
     code, said, stderr = live(long, guest_images, "make", "start", "boot", "remove")
     assert code == 0, (said, stderr)
     assert said[-1]["left"] == []

@@ -28,7 +28,8 @@ def test_kinds(uri: str, kind: Kind, networks: bool, secrets: bool, local: bool)
 
 
 def test_the_root_of_an_embedded_hypervisor() -> None:
-    assert parse("qemu:///embed?root=/a%20b/c").root == Path("/a b/c")
+    assert parse("qemu:///embed?root=/a%20b/c+d").root == Path("/a b/c+d")
+    assert parse("qemu:///embed?x=1&root=/a b").root == Path("/a b")
 
 
 @pytest.mark.parametrize(
