@@ -87,6 +87,22 @@ class Exhausted(DriverError):
     """This host has no room for it (memory, disk, addresses, quota): another might."""
 
 
+class BindingFailed(Refused):
+    """A port could not be bound on this host; another host might do (nova: PortBindingFailed)."""
+
+
+class NoAddressLeft(Exhausted):
+    """A subnet is full (nova: NoMoreFixedIps)."""
+
+
+class QuotaUsedUp(Exhausted):
+    """The project may have no more of it (nova: OverQuota)."""
+
+
+class VolumeServiceError(DriverError):
+    """The volume service failed at it, or its answer was lost (nova: InvalidBDM)."""
+
+
 class GuestDied(DriverError):
     """The guest stopped, crashed or paused while its boot was awaited.
 
@@ -160,7 +176,7 @@ class FlowChanged(BuildflowError):
         )
 
 
-class StopBuild(BaseException):  # noqa: N818 - control flow, not an error of anybody's
+class StopBuild(BaseException):
     """Stops a build at a safe point and rolls it back; user code cannot swallow it by accident.
 
     `reason` is one of cancelled, deleted, interrupted, deadline; `detail` says who or what.

@@ -30,6 +30,24 @@ class ResolutionRow:
 
 TABLE: Final[tuple[ResolutionRow, ...]] = (
     ResolutionRow(errors.BuildStopped, Resolution.ABORT, "somebody wants it to stop"),
+    ResolutionRow(
+        errors.BindingFailed,
+        Resolution.RESCHEDULE,
+        "Neutron knows no way to this host; it may know one to another (PortBindingFailed)",
+    ),
+    ResolutionRow(
+        errors.NoAddressLeft,
+        Resolution.ABORT,
+        "the subnet is as full for every host (NoMoreFixedIps)",
+    ),
+    ResolutionRow(
+        errors.QuotaUsedUp, Resolution.ABORT, "the quota is the project's, not the host's"
+    ),
+    ResolutionRow(
+        errors.VolumeServiceError,
+        Resolution.ABORT,
+        "Cinder is the same for every host, and may hold a volume in an unknown state (InvalidBDM)",
+    ),
     ResolutionRow(errors.Exhausted, Resolution.RESCHEDULE, "this host has no room"),
     ResolutionRow(errors.BadInput, Resolution.ABORT, "the request would fail on any host"),
     ResolutionRow(errors.DefinitionError, Resolution.ABORT, "the flow would fail on any host"),

@@ -25,25 +25,12 @@ from buildflow.errors import (
     DriverError,
     Exhausted,
     HostUnusable,
+    NoAddressLeft,
     NotFound,
+    QuotaUsedUp,
     Refused,
+    VolumeServiceError,
 )
-
-
-class BindingFailed(Refused):
-    """Neutron could not bind the port on this host; another host might do (PortBindingFailed)."""
-
-
-class NoAddressLeft(Exhausted):
-    """A subnet is full (NoMoreFixedIps)."""
-
-
-class QuotaUsedUp(Exhausted):
-    """The project may have no more of it (OverQuota)."""
-
-
-class VolumeServiceError(DriverError):
-    """Cinder failed at it, or its answer was lost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,12 +21,12 @@ from openstack import exceptions as sdk_exceptions
 from buildflow.config import Settings
 from buildflow.drivers.openstack import vif
 from buildflow.drivers.openstack.ask import ask
-from buildflow.drivers.openstack.error_table import BindingFailed
 from buildflow.drivers.openstack.network_info import entry, with_binding
 from buildflow.drivers.openstack.session import Cloud
 from buildflow.drivers.protocols import Json, PortRequest, Thing
 from buildflow.errors import (
     BadInput,
+    BindingFailed,
     BuildflowError,
     Conflict,
     DriverError,

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 from buildflow.drivers.protocols import Json
 from buildflow.drivers.simulated.change import Change
-from buildflow.drivers.simulated.cloud_errors import VolumeServiceError
 from buildflow.drivers.simulated.export import connection_info, with_password
 from buildflow.drivers.simulated.launch import live_users
 from buildflow.drivers.simulated.names import derive
 from buildflow.drivers.simulated.volume_status import status_from, status_of
-from buildflow.errors import Conflict, HostUnusable, NotFound, Refused
+from buildflow.errors import Conflict, HostUnusable, NotFound, Refused, VolumeServiceError
 
 if TYPE_CHECKING:
     from buildflow.drivers.simulated.world import SimulatedWorld

@@ -11,12 +11,20 @@ from buildflow.drivers.macs import check_mac, mac_from_key
 from buildflow.drivers.protocols import Json, PortRequest, Thing
 from buildflow.drivers.simulated import inventory
 from buildflow.drivers.simulated.change import Change
-from buildflow.drivers.simulated.cloud_errors import BindingFailed, NoAddressLeft, QuotaUsedUp
 from buildflow.drivers.simulated.content import DEFAULT_NETWORK, network_named
 from buildflow.drivers.simulated.launch import live_users
 from buildflow.drivers.simulated.names import derive
 from buildflow.drivers.simulated.state import State
-from buildflow.errors import BadInput, Conflict, HostUnusable, NotFound, Refused
+from buildflow.errors import (
+    BadInput,
+    BindingFailed,
+    Conflict,
+    HostUnusable,
+    NoAddressLeft,
+    NotFound,
+    QuotaUsedUp,
+    Refused,
+)
 
 if TYPE_CHECKING:
     from buildflow.drivers.simulated.world import SimulatedWorld

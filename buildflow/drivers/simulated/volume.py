@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Final
 from buildflow.drivers.protocols import Json, Thing
 from buildflow.drivers.simulated import inventory
 from buildflow.drivers.simulated.attachments import Attachments
-from buildflow.drivers.simulated.cloud_errors import QuotaUsedUp, VolumeServiceError
 from buildflow.drivers.simulated.content import new_volume
 from buildflow.drivers.simulated.legacy import Legacy
 from buildflow.drivers.simulated.names import derive
 from buildflow.drivers.simulated.volume_status import status_of, summary_of
-from buildflow.errors import BadInput, Conflict, NotFound
+from buildflow.errors import BadInput, Conflict, NotFound, QuotaUsedUp, VolumeServiceError
 
 if TYPE_CHECKING:
     from buildflow.drivers.simulated.world import SimulatedWorld

@@ -10,10 +10,17 @@ import pytest
 
 from buildflow.config import Settings
 from buildflow.drivers.openstack.cinder import INSTANCE, KEY, CinderVolumes
-from buildflow.drivers.openstack.error_table import QuotaUsedUp
 from buildflow.drivers.protocols import VolumeDriver
-from buildflow.errors import BadInput, Conflict, DriverError, HostUnusable, NotFound, Refused
-from tests.drivers.openstack.conftest import Witness
+from buildflow.errors import (
+    BadInput,
+    Conflict,
+    DriverError,
+    HostUnusable,
+    NotFound,
+    QuotaUsedUp,
+    Refused,
+)
+from tests.drivers.openstack.witness import Witness
 from tests.lab.openstack import Fault, OpenStackLab
 
 pytestmark = pytest.mark.openstack

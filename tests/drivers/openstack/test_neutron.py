@@ -11,11 +11,20 @@ from uuid import uuid4
 import pytest
 
 from buildflow.config import Settings
-from buildflow.drivers.openstack.error_table import BindingFailed, NoAddressLeft, QuotaUsedUp
 from buildflow.drivers.openstack.neutron import OWNER, NeutronPorts
 from buildflow.drivers.protocols import NetworkDriver, PortRequest
-from buildflow.errors import BadInput, Conflict, DriverError, HostUnusable, NotFound, Refused
-from tests.drivers.openstack.conftest import Witness
+from buildflow.errors import (
+    BadInput,
+    BindingFailed,
+    Conflict,
+    DriverError,
+    HostUnusable,
+    NoAddressLeft,
+    NotFound,
+    QuotaUsedUp,
+    Refused,
+)
+from tests.drivers.openstack.witness import Witness
 from tests.lab.openstack import NETWORK, Fault, OpenStackLab
 
 pytestmark = pytest.mark.openstack

@@ -9,10 +9,18 @@ import pytest
 
 from buildflow.drivers.protocols import PortRequest
 from buildflow.drivers.simulated import SimulatedWorld, drivers_of
-from buildflow.drivers.simulated.cloud_errors import BindingFailed, NoAddressLeft, QuotaUsedUp
 from buildflow.drivers.world import World
 from buildflow.engine.clock import VirtualClock
-from buildflow.errors import BadInput, Conflict, HostUnusable, NotFound, Refused
+from buildflow.errors import (
+    BadInput,
+    BindingFailed,
+    Conflict,
+    HostUnusable,
+    NoAddressLeft,
+    NotFound,
+    QuotaUsedUp,
+    Refused,
+)
 from tests.drivers.simulated.one_build import OneBuild
 
 Builds = Callable[..., OneBuild]

@@ -7,10 +7,18 @@ from collections.abc import Callable
 import pytest
 
 from buildflow.drivers.simulated import SimulatedWorld, drivers_of
-from buildflow.drivers.simulated.cloud_errors import QuotaUsedUp, VolumeServiceError
 from buildflow.drivers.world import World
 from buildflow.engine.clock import VirtualClock
-from buildflow.errors import BadInput, Conflict, DriverError, HostUnusable, NotFound, Refused
+from buildflow.errors import (
+    BadInput,
+    Conflict,
+    DriverError,
+    HostUnusable,
+    NotFound,
+    QuotaUsedUp,
+    Refused,
+    VolumeServiceError,
+)
 
 HERE = {"host": "sim1"}
 
