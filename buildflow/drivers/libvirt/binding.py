@@ -7,11 +7,16 @@ be registered before the first connection: both are properties of the process, h
 from __future__ import annotations
 
 import os
+import re
 import threading
 from pathlib import Path
 from typing import Any, Final
 
+from buildflow.drivers.libvirt import short_path
+from buildflow.errors import HostUnusable
+
 _LOG_OUTPUTS: Final = "LIBVIRT_LOG_OUTPUTS"
+_SAYABLE: Final = re.compile(r"[\w/.,;=+@-]*", re.ASCII)
 _lock = threading.Lock()
 _loaded: Any = None
 
@@ -32,9 +37,7 @@ def load(log: Path | None = None) -> Any:
 def _import(log: Path | None) -> Any:
     quiet = _LOG_OUTPUTS not in os.environ
     if quiet:
-        if log is not None:
-            log.parent.mkdir(parents=True, exist_ok=True)
-        os.environ[_LOG_OUTPUTS] = f"3:file:{log or os.devnull}"
+        os.environ[_LOG_OUTPUTS] = f"3:file:{os.devnull if log is None else _sayable(log)}"
     try:
         import libvirt
     finally:
@@ -47,6 +50,17 @@ def _import(log: Path | None) -> Any:
         target=_run_events, args=(libvirt,), name="libvirt-events", daemon=True
     ).start()
     return libvirt
+
+
+def _sayable(log: Path) -> Path:
+    """`log`, by a name that LIBVIRT_LOG_OUTPUTS can hold: blanks and colons separate there."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        if _SAYABLE.fullmatch(str(log)):
+            return log
+        return short_path.ensure(log.parent) / log.name
+    except (OSError, HostUnusable):
+        return Path(os.devnull)  # opening the hypervisor will say what is wrong with the place
 
 
 def _run_events(libvirt: Any) -> None:
