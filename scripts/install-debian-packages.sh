@@ -3,7 +3,11 @@
 # Needs root, or sudo, only if something is missing.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-mapfile -t wanted < <(grep -Ev '^(#|$)' "$here/debian-packages.txt")
+wanted=()
+while read -r package command; do
+    case $package in '' | '#'*) continue ;; esac
+    if [ -z "$command" ] || ! command -v "$command" > /dev/null; then wanted+=("$package"); fi
+done < "$here/debian-packages.txt"
 
 mapfile -t present < <(
     dpkg-query -W -f '${Package} ${db:Status-Status}\n' "${wanted[@]}" 2> /dev/null |
