@@ -7,11 +7,14 @@ is the same in every case, so that the worlds can be compared whole.
 
 from __future__ import annotations
 
+import gc
+import os
 import shutil
 import uuid
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +55,7 @@ class Bed:
 
     def __init__(self, scenario: Scenario, folder: Path) -> None:
         self.scenario, self.folder = scenario, folder
+        gc.freeze()  # what is there now is not walked, and so not copied, in each child
         folder.mkdir(parents=True, exist_ok=True)
         self.template = folder / "template"
         self.template.mkdir()
@@ -70,9 +74,10 @@ class Bed:
             shutil.copytree(self.template, self.template_of_delete)
             built = in_child(lambda: self._build(self.template_of_delete, Instants()))
             assert built["status"] == "complete", built
+            self.built = in_child(lambda: self._look(self.template_of_delete))
         whole = self.copy("whole")
         self.instants: list[str] = in_child(lambda: self._first(whole, Instants())["instants"])
-        self.expected = self.verdict(whole)
+        self.expected = in_child(lambda: self.verdict(whole))
         shutil.rmtree(whole)
 
     # --- one case ----------------------------------------------------------------------------------
@@ -83,7 +88,7 @@ class Bed:
         try:
             for index, kill_at in enumerate(kills):
                 body = self._first if index == 0 else self._resume
-                ended = in_child(lambda b=body, k=kill_at: b(home, Instants(k)))  # type: ignore[misc]
+                ended = in_child(partial(body, home, Instants(kill_at)))
                 if ended != KILLED and index == 0:
                     return f"it was not killed at instant {kill_at}"
             return self.complaint(self.verdict(home))
@@ -102,47 +107,35 @@ class Bed:
         triple = row["vm_state"], row["task_state"], row["power_state"]
         if joint.find(*triple) is None:
             return f"illegal states {triple}"
+        expected = self.expected
         if self.scenario.delete and row["status"] == "complete" and row["stop"] is None:
-            # killed before the delete was durable: nothing has happened
-            built = self.expected_built()
-            return None if found["world"] == built["world"] else "not what had been built"
-        for name in ("status", "vm_state", "residue", "left"):
-            if found["row"].get(name, found.get(name)) != self.expected["row"].get(
-                name, self.expected.get(name)
-            ):
-                wanted = self.expected["row"].get(name, self.expected.get(name))
-                return f"{name} is {found['row'].get(name, found.get(name))}, not {wanted}"
-        if found["world"] != self.expected["world"]:
-            return f"the world is {found['world']}, not {self.expected['world']}"
+            expected = self.built  # killed before the delete was durable: nothing has happened
+        for name in ("status", "vm_state", "task_state", "power_state"):
+            if row[name] != expected["row"][name]:
+                return f"{name} is {row[name]!r}, not {expected['row'][name]!r}: {row['fault']}"
+        for name in ("left", "residue", "world"):
+            if found[name] != expected[name]:
+                return f"{name} is {found[name]}, not {expected[name]}"
         if row["status"] == "rolled_back" and found["world"] != self.empty:
             return "rolled back, and something is left"
         return None
 
-    def expected_built(self) -> Row:
-        """A complete build before its delete."""
-        return in_child(lambda: self._look(self.template_of_delete))
-
-    # --- what goes on in the children ----------------------------------------------------------------
+    # --- what goes on in the children ---------------------------------------------------------
 
     def copy(self, name: str) -> Path:
         """A folder of its own for one case."""
-        import os
-
         home = self.folder / f"{os.getpid()}-{name}"
         shutil.copytree(self.template_of_delete if self.scenario.delete else self.template, home)
         return home
 
     def verdict(self, home: Path) -> Row:
-        """Resume in a fresh process, look, resume again, look again."""
-
-        def body() -> Row:
-            self._resume(home, Instants())
-            found = self._look(home)
-            self._resume(home, Instants())
-            found["again"] = self._look(home)["operations"]
+        """Resume, look, resume again, look again. Never in the process that was killed."""
+        with self._engine(home, Instants()) as (engine, world):
+            _resume_all(engine)
+            found = _look(engine, world)
+            _resume_all(engine)
+            found["again"] = _look(engine, world)["operations"]
             return found
-
-        return in_child(body)
 
     def _first(self, home: Path, instants: Instants) -> Row:
         if self.scenario.delete:
@@ -159,27 +152,14 @@ class Bed:
             shown = engine.start(row).wait()
             return {"status": shown["status"], "instants": instants.passed}
 
-    def _resume(self, home: Path, instants: Instants) -> None:
+    def _resume(self, home: Path, instants: Instants) -> list[str]:
         with self._engine(home, instants) as (engine, _):
-            for handle in engine.resume():
-                handle.wait()
+            _resume_all(engine)
+        return instants.passed
 
     def _look(self, home: Path) -> Row:
         with self._engine(home, Instants()) as (engine, world):
-            row = engine.store.build(BUILD)
-            effects = engine.store.effects(BUILD)
-            return {
-                "row": row,
-                "world": world.snapshot(),
-                "violations": world.violations,
-                "operations": [len(world.operations()), row["seq"] if row else 0],
-                "residue": sorted(
-                    (e["step"], e["attempt"]) for e in effects if e["state"] == "residue"
-                ),
-                "left": sorted(
-                    (e["step"], e["attempt"]) for e in effects if e["state"] != "undone"
-                ),
-            }
+            return _look(engine, world)
 
     @contextmanager
     def _engine(self, home: Path, instants: Instants) -> Any:
@@ -196,7 +176,7 @@ class Bed:
         settings = Settings(home=home, undo_timeout_s=1.0)
         engine = VmEngine(
             settings,
-            drivers_of(world, *HOSTS),
+            drivers_of(world, *HOSTS, volume_attach="qemu"),
             store=store,
             clock=VirtualClock(),
             points=points,
@@ -208,3 +188,21 @@ class Bed:
         finally:
             engine.close()
             store.close()
+
+
+def _resume_all(engine: VmEngine) -> None:
+    for handle in engine.resume():
+        handle.wait()
+
+
+def _look(engine: VmEngine, world: SimulatedWorld) -> Row:
+    row = engine.store.build(BUILD)
+    effects = engine.store.effects(BUILD)
+    return {
+        "row": row,
+        "world": world.snapshot(),
+        "violations": world.violations,
+        "operations": [len(world.operations()), row["seq"] if row else 0],
+        "residue": sorted([e["step"], e["attempt"]] for e in effects if e["state"] == "residue"),
+        "left": sorted([e["step"], e["attempt"]] for e in effects if e["state"] != "undone"),
+    }

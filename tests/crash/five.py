@@ -1,0 +1,169 @@
+"""A flow of five steps, each of which makes a real file: small enough for all pairs of deaths."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Callable
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from taskflow.patterns import linear_flow
+
+from buildflow.config import Settings
+from buildflow.engine.clock import VirtualClock
+from buildflow.engine.core import Engine
+from buildflow.engine.step import Step
+from buildflow.engine.store import Store
+from buildflow.errors import Refused
+from tests.crash.forks import KILLED, Instants, in_child
+
+BUILD = str(uuid.uuid5(uuid.NAMESPACE_URL, "five files"))
+Row = dict[str, Any]
+
+
+class MakeFile(Step):
+    """One file, named after its key; making one that is there fails, and each making is noted."""
+
+    kind: ClassVar[str] = "file"
+    undo_label: ClassVar[str] = "remove the file"
+
+    def facts(self) -> Row:
+        """Nothing but the step's own name."""
+        return {"step": self.name}
+
+    def find(self, key: str, facts: Row) -> str | None:
+        """By its name."""
+        return key if (self.world / key).exists() else None
+
+    def create(self, key: str, facts: Row) -> str:
+        """Exclusively, and noted in one write."""
+        os.close(os.open(self.world / key, os.O_CREAT | os.O_EXCL | os.O_WRONLY))
+        log = os.open(self.world / "made.log", os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+        os.write(log, f"{key}\n".encode())
+        os.close(log)
+        return key
+
+    def delete(self, key: str, facts: Row) -> None:
+        """One that is not there is gone."""
+        if facts["step"] == self.run.row["inputs"].get("stuck"):
+            raise Refused("this file can't be removed")
+        (self.world / key).unlink(missing_ok=True)
+
+
+class Fail(Step):
+    """The last step, when it is to fail."""
+
+    no_undo: ClassVar[str] = "it makes nothing"
+
+    def perform(self) -> None:
+        """See the class."""
+        raise Refused("as was asked")
+
+
+def five_files(fail: bool = False, stuck: str | None = None) -> Any:
+    """Four files and a failure, or five files."""
+    flow = linear_flow.Flow("five files")
+    flow.add(*(MakeFile(f"file {n}") for n in range(4)))
+    return flow.add(Fail("file 4") if fail else MakeFile("file 4"))
+
+
+class FiveBed:
+    """Its judge; see tests/crash/bed.py."""
+
+    def __init__(self, folder: Path, **inputs: Any) -> None:
+        self.folder, self.inputs = folder, inputs
+        self.template = folder / "template"
+        self.template.mkdir(parents=True)
+        Store(self._url(self.template)).close()
+        (self.template / "files").mkdir()
+        whole = self.copy("whole")
+        self.instants: list[str] = in_child(partial(self._build, whole, Instants()))
+        self.expected = self._verdict(whole)
+
+    def judge(self, kills: tuple[int, ...]) -> str | None:
+        """Kill at each of `kills` in turn; what is wrong after the last resume."""
+        home = self.copy("-".join(map(str, kills)))
+        try:
+            for index, kill_at in enumerate(kills):
+                body: Callable[[Path, Instants], Any] = self._resume if index else self._build
+                ended = in_child(partial(body, home, Instants(kill_at)))
+                if ended != KILLED:
+                    # the resume had less left to do than that: it ended as it should, or not at all
+                    break
+            return self.complaint(self._verdict(home))
+        finally:
+            shutil.rmtree(home)
+
+    def complaint(self, found: Row) -> str | None:
+        """What is wrong with it."""
+        if found["again"] != found["files"]:
+            return "a second resume did something"
+        made = found["made"]
+        if len(set(made)) != len(made):
+            return f"made twice: {made}"
+        if found["status"] is None:
+            return f"files without a build: {made}" if made else None
+        for name in ("status", "files", "residue"):
+            if found[name] != self.expected[name]:
+                return f"{name} is {found[name]}, not {self.expected[name]}"
+        return None
+
+    def copy(self, name: str) -> Path:
+        """A folder for one case."""
+        home = self.folder / f"{os.getpid()}-{name}"
+        shutil.copytree(self.template, home)
+        return home
+
+    def _verdict(self, home: Path) -> Row:
+        self._resume(home, Instants())
+        with self._engine(home, Instants()) as engine:
+            row = engine.store.build(BUILD)
+            effects = engine.store.effects(BUILD)
+        log = home / "files" / "made.log"
+        found = {
+            "status": row["status"] if row else None,
+            "files": self._files(home),
+            "made": log.read_text().split() if log.exists() else [],
+            "residue": sorted(e["key"] for e in effects if e["state"] == "residue"),
+        }
+        self._resume(home, Instants())
+        return {**found, "again": self._files(home)}
+
+    @staticmethod
+    def _files(home: Path) -> list[str]:
+        return sorted(p.name for p in (home / "files").iterdir() if p.name != "made.log")
+
+    def _build(self, home: Path, instants: Instants) -> list[str]:
+        with self._engine(home, instants) as engine:
+            row = engine.accept(five_files, self.inputs, build_id=BUILD)
+            engine.start(row).wait()
+        return instants.passed
+
+    def _resume(self, home: Path, instants: Instants) -> list[str]:
+        with self._engine(home, instants) as engine:
+            for handle in engine.resume():
+                handle.wait()
+        return instants.passed
+
+    @staticmethod
+    def _url(home: Path) -> str:
+        return f"sqlite:///{home / 'buildflow.sqlite'}"
+
+    @contextmanager
+    def _engine(self, home: Path, instants: Instants) -> Any:
+        store = Store(self._url(home), synchronous="OFF")
+        store.journal.on_commit = instants.on_commit
+        settings = Settings(home=home, undo_timeout_s=1.0)
+        engine = Engine(
+            settings, home / "files", store=store, clock=VirtualClock(),
+            points=instants.point, watch_s=None,
+        )  # fmt: skip
+        try:
+            yield engine
+        finally:
+            engine.close()
+            store.close()

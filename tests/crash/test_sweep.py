@@ -1,0 +1,92 @@
+"""A process that is killed at every instant of a build, and the resume that follows.
+
+The oracle is the build that nobody killed: the same states, the same residue, the same world.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.crash import scenarios
+from tests.crash.bed import Bed, Scenario
+from tests.crash.forks import numbered, spread
+
+SWEPT = (
+    scenarios.SUCCESS,
+    scenarios.FROM_VOLUME,
+    scenarios.RESCHEDULED,
+    scenarios.NO_HOST_LEFT,
+    scenarios.RESIDUE,
+    scenarios.GUEST_STAYS,
+    scenarios.RESIDUE_BETWEEN_HOSTS,
+    scenarios.CANCELLED,
+    scenarios.CANCELLED_BETWEEN_HOSTS,
+    scenarios.DELETED_MEANWHILE,
+    scenarios.DELETED_AT_THE_END,
+    scenarios.DELETED_WHILE_ROLLED_BACK,
+    scenarios.DELETE,
+)
+ENDS = {
+    "success": ("complete", "active"),
+    "from volume": ("complete", "active"),
+    "rescheduled": ("complete", "active"),
+    "no host left": ("rolled_back", "error"),
+    "residue": ("residue", "error"),
+    "guest stays": ("residue", "error"),
+    "residue between hosts": ("residue", "error"),
+    "cancelled": ("rolled_back", "error"),
+    "cancelled between hosts": ("rolled_back", "error"),
+    "deleted meanwhile": ("rolled_back", "deleted"),
+    "deleted at the end": ("rolled_back", "deleted"),
+    "deleted while rolled back": ("rolled_back", "deleted"),
+    "delete": ("rolled_back", "deleted"),
+    "overlapping": ("complete", "active"),
+    "overlapping fails": ("rolled_back", "error"),
+}
+
+
+EACH_STEP = list(enumerate(scenarios.failing_in_each_step()))
+
+
+def sweep(scenario: Scenario, folder: Path, thin: int | None = None) -> None:
+    """Every instant of one scenario, once.
+
+    With `thin`, of the instants before the failure only every third: until then all builds are the
+    same, and the offset differs from one scenario to the next.
+    """
+    bed = Bed(scenario, folder)
+    if scenario.name in ENDS:
+        row = bed.expected["row"]
+        assert (row["status"], row["vm_state"]) == ENDS[scenario.name]
+    assert bed.complaint(bed.expected) is None
+    kills = list(numbered(len(bed.instants)))
+    if thin is not None:
+        undos = [n for n in kills if bed.instants[n - 1].startswith("undo")]
+        failed = min(undos, default=len(kills)) - 4
+        kills = [n for n in kills if n >= failed or n % 3 == thin % 3]
+    complaints = spread([(kill,) for kill in kills], bed.judge)
+    assert not complaints, f"{len(complaints)} of {len(bed.instants)}: " + "\n".join(complaints[:5])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", SWEPT, ids=str)
+def test_killed_at_every_instant(scenario: Scenario, memory: Path) -> None:
+    sweep(scenario, memory)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "scenario"), EACH_STEP, ids=str)
+def test_killed_in_the_rollback_of_each_step(number: int, scenario: Scenario, memory: Path) -> None:
+    sweep(scenario, memory, thin=number)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", [scenarios.OVERLAPPING, scenarios.OVERLAPPING_FAILS], ids=str)
+def test_killed_while_steps_overlap(scenario: Scenario, memory: Path) -> None:
+    """Which instant is the n-th differs from run to run here; a death is a death."""
+    bed = Bed(scenario, memory)
+    # the last few may not be reached when two steps share a commit
+    complaints = spread([(kill,) for kill in numbered(len(bed.instants) - 6)], bed.judge)
+    assert not complaints, "\n".join(complaints[:5])
