@@ -1,4 +1,4 @@
-"""Settings: one frozen value, parsed at the edge and passed down. Times in seconds, sizes in MiB."""
+"""Settings: one frozen value, parsed at the edge, passed down. Times in seconds, sizes in MiB."""
 
 from __future__ import annotations
 

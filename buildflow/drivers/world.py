@@ -106,8 +106,9 @@ class World:
         try:
             return self.computes[host]
         except KeyError:
+            served = ", ".join(self.computes)
             raise HostUnusable(
-                f"host {host!r} is not served by this process (it serves {', '.join(self.computes)})"
+                f"host {host!r} is not served by this process (it serves {served})"
             ) from None
 
     def drivers(self, *, opened: bool = False) -> Iterator[Driver]:

@@ -1,4 +1,4 @@
-"""The power machine: what the hypervisor last reported. Values are Nova's (nova/compute/power_state.py).
+"""What the hypervisor last reported. Values are Nova's (nova/compute/power_state.py).
 
 Rule: only a report moves it. Each trigger is named after the state reported, and a report is legal
 from every other state, for the hypervisor is the authority and our row a snapshot.

@@ -31,7 +31,7 @@ TABLE: Final[Table[str]] = Table(
             ACTIVE,
             Kind.FORWARD,
             undo="deactivate",
-            why="the guest has booted: the last commit of the build (nova: _update_instance_after_spawn)",
+            why="booted: the build's last commit (nova: _update_instance_after_spawn)",
         ),
         Row(
             "fail",
