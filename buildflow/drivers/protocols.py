@@ -3,8 +3,8 @@
 Rules that every driver keeps, and that tests/drivers/test_contract.py checks on each of them:
 
 * Each effect has three calls: `find_*` (None when it is not there), `create_*`, `delete_*`. All
-  take the effect's `key`, a uuid known before the first call, which becomes the effect's own id or tag,
-  so that after a crash it is found again by the key alone.
+  take the effect's `key`, a uuid known before the first call, which becomes the effect's own id or
+  tag, so that after a crash it is found again by the key alone.
 * `create_*` is only called after `find_*` returned None, but may race with a lost answer: when the
   key exists after all, return what is there.
 * `delete_*` returns only when the thing is seen to be gone; one that is not there is success.
