@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import uuid
@@ -76,6 +77,7 @@ class FiveBed:
 
     def __init__(self, folder: Path, **inputs: Any) -> None:
         self.folder, self.inputs = folder, inputs
+        gc.freeze()  # what is there now is not walked, and so not copied, in each child
         self.template = folder / "template"
         self.template.mkdir(parents=True)
         Store(self._url(self.template)).close()
