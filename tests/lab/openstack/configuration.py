@@ -6,6 +6,9 @@ from pathlib import Path
 from tests.lab.openstack.environment import ENVIRONMENT
 
 SERVICES = ("keystone", "cinder", "neutron", "glance")
+# How long a service may take a token for valid without asking: long enough to spare Keystone most
+# of its work, short enough for a test to wait when it makes tokens expire.
+TOKEN_CACHE_SECONDS = 1
 TARGET_PREFIX = "iqn.2026-11.lab.buildflow:"
 
 
@@ -61,7 +64,6 @@ def _write(path: Path, text: str) -> None:
 
 
 def _keystone(lab: Path, token_seconds: int) -> str:
-    # Tokens are validated anew each time, so that a test can make them expire at will.
     return f"""\
 [DEFAULT]
 log_file = {lab}/keystone/keystone.log
@@ -70,8 +72,7 @@ connection = sqlite:///{lab}/keystone/keystone.sqlite
 [token]
 provider = fernet
 expiration = {token_seconds}
-caching = false
-cache_on_issue = false
+cache_time = {TOKEN_CACHE_SECONDS}
 [fernet_tokens]
 key_repository = {lab}/keystone/fernet-keys/
 [fernet_receipts]
@@ -102,7 +103,7 @@ user_domain_id = default
 project_domain_id = default
 service_token_roles = service
 service_token_roles_required = true
-token_cache_time = -1
+token_cache_time = {TOKEN_CACHE_SECONDS}
 [oslo_concurrency]
 lock_path = {lab}/{service}/locks
 [oslo_messaging_notifications]

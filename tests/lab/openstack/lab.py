@@ -17,7 +17,7 @@ from typing import Any, Self
 from tests.lab.libvirt.private import free_subnet
 from tests.lab.openstack import api
 from tests.lab.openstack.bridge import LabBridge
-from tests.lab.openstack.configuration import SERVICES, Ports, write_all
+from tests.lab.openstack.configuration import SERVICES, TOKEN_CACHE_SECONDS, Ports, write_all
 from tests.lab.openstack.environment import SERVER_FILES, ensure_environment
 from tests.lab.openstack.faults import Faults
 from tests.lab.openstack.schema import install_databases, server_environment
@@ -169,6 +169,8 @@ class OpenStackLab:
         """Make every token that was ever issued invalid, as if its time had come."""
         for key in (self.directory / "keystone/fernet-keys").iterdir():
             key.write_bytes(base64.urlsafe_b64encode(secrets.token_bytes(32)))
+        # Twice: a service may have asked Keystone just before Keystone's own memory ran out.
+        time.sleep(2 * TOKEN_CACHE_SECONDS + 0.1)
 
     def set_quota(self, **limits: int) -> None:
         """Limit what the tenant may have in Neutron, for example `port=3`; -1 is no limit."""
