@@ -149,34 +149,32 @@ def template(engine: Any, image: Path) -> str:
     remove()
     from lxml import etree
 
-    domain = etree.fromstring(xml)
+    domain: Any = etree.fromstring(xml)
     directory = str(Path(domain.find("./devices/serial/log").get("file")).parent)
     domain.find("./devices/disk/source").set("file", "DIRECTORY/disk.qcow2")
-    for mac in domain.findall("./devices/interface/mac"):
-        mac.getparent().remove(mac)
-    for tag in ("id",):
-        domain.attrib.pop(tag, None)
-    # what libvirt has added of the running guest goes: it adds it again
-    for path in ("./devices/serial/source", "./devices/console/source", "./devices/*/alias"):
+    domain.attrib.pop("id", None)
+    # what differs from guest to guest, or was added by libvirt for the running one, goes
+    for path in (
+        "./devices/interface/mac", "./devices/serial/source", "./devices/console/source",
+        "./devices/*/alias", ".//backingStore", "./seclabel",
+    ):  # fmt: skip
         for element in domain.findall(path):
             element.getparent().remove(element)
     for console in domain.findall("./devices/console"):
         console.attrib.pop("tty", None)
-    for store in domain.findall(".//backingStore"):
-        store.getparent().remove(store)
-    for label in domain.findall("./seclabel"):
-        label.getparent().remove(label)
     text: str = etree.tostring(domain, encoding="unicode")
-    return (
-        text.replace(directory, "DIRECTORY")
-        .replace(row["id"], "UUID")
-        .replace(row["name"], "plain-UUID")
-    )
+    for found, place in (
+        (directory, "DIRECTORY"),
+        (row["id"], "UUID"),
+        (row["name"], "plain-UUID"),
+    ):
+        text = text.replace(found, place)
+    return text
 
 
 def main() -> int:
     """Measure and print."""
-    options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    options = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     options.add_argument("--rounds", type=int, default=15)
     options.add_argument("--image", type=Path, default=GUEST)
     options.add_argument("--json", action="store_true")

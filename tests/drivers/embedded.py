@@ -17,6 +17,10 @@ def shared_uri() -> str:
     """The URI of this process's embedded hypervisor; its directory goes when the process ends."""
     root = Path(tempfile.mkdtemp(prefix="bf-embed-"))
     root.chmod(0o755)
-    owner = os.getpid()
-    atexit.register(lambda: os.getpid() == owner and shutil.rmtree(root, ignore_errors=True))
+    atexit.register(_remove, root, os.getpid())
     return f"qemu:///embed?root={root}"
+
+
+def _remove(root: Path, owner: int) -> None:
+    if os.getpid() == owner:  # not a child that was forked and ended
+        shutil.rmtree(root, ignore_errors=True)

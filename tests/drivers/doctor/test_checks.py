@@ -141,7 +141,7 @@ def test_room_on_disk(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, free_mib: int, status: str
 ) -> None:
     usage = type("Usage", (), {"free": free_mib << 20})
-    monkeypatch.setattr(host.shutil, "disk_usage", lambda _path: usage)
+    monkeypatch.setattr("shutil.disk_usage", lambda _path: usage)
     assert host.disk(replace(settings, home=settings.home / "not" / "yet")).status == status
 
 
@@ -150,7 +150,7 @@ def test_room_in_memory(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, free_mib: int, status: str
 ) -> None:
     seen = type("Seen", (), {"available": free_mib << 20})
-    monkeypatch.setattr(host.psutil, "virtual_memory", lambda: seen)
+    monkeypatch.setattr("psutil.virtual_memory", lambda: seen)
     assert host.memory(settings).status == status
 
 

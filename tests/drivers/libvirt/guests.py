@@ -28,7 +28,9 @@ class Guest:
         self.driver, self.uuid = driver, str(uuid.uuid4())
         self.name = name or f"guest-{self.uuid[:8]}"
         self.directory = driver.create_directory(self.uuid)
-        self.disk = image and driver.create_disk(self.uuid, self.directory, image, None)
+        self.disk: str | None = None
+        if image is not None:
+            self.disk = driver.create_disk(self.uuid, self.directory, image, None)
         self.spec = GuestSpec(
             uuid=self.uuid,
             name=self.name,
@@ -56,7 +58,7 @@ class Guest:
         self.driver.define_domain(self.uuid, self.xml)
         self.driver.start_domain(self.uuid)
 
-    def wait_for(self, text: bytes = READY, seconds: float = 90) -> bytes:
+    def wait_for(self, text: bytes = READY, seconds: float = 150) -> bytes:
         """The whole console once `text` and the line after it are there."""
         deadline = time.monotonic() + seconds
         console, offset = b"", 0

@@ -257,7 +257,7 @@ def test_a_guest_that_powers_off_is_shut_down(
     image = open_driver("image", Settings()).fetch(str(path), lambda _s: None)
     with open_guest(lambda: Guest(driver, image)) as guest:
         guest.start()
-        until(lambda: state_of(guest) == power.SHUTDOWN, 60)
+        until(lambda: state_of(guest) == power.SHUTDOWN, 150)
         console, _ = driver.console(guest.uuid)
         assert console
 
@@ -273,7 +273,18 @@ def missing_base(guest: Guest) -> None:
     base = Path(guest.directory) / "base.raw"
     base.write_bytes(b"\0" * 512)
     Path(guest.disk or "").unlink()
-    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", base, guest.disk or ""]
+    command = [
+        "qemu-img",
+        "create",
+        "-q",
+        "-f",
+        "qcow2",
+        "-F",
+        "raw",
+        "-b",
+        str(base),
+        guest.disk or "",
+    ]
     subprocess.run(command, check=True)
     base.unlink()
 

@@ -67,7 +67,7 @@ def ip_of(port: Any) -> str:
 
 
 def wait_for_addresses(compute: ComputeDriver, guest: Guest, port: Any) -> list[str]:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 150
     while not (found := compute.addresses(guest.uuid, [port], time.sleep)):
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.libvirt, pytest.mark.root]
 @pytest.fixture
 def vif() -> Iterator[Json]:
     port = str(uuid.uuid4())
-    vif = {
+    vif: Json = {
         "id": port, "address": "52:54:00:00:00:05", "type": "tap", "devname": f"tap{port}"[:14],
         "network": {"id": "n", "label": "n", "bridge": None, "subnets": []}, "details": {},
     }  # fmt: skip
