@@ -81,9 +81,9 @@ def history(
 
 
 def _console() -> Any:
-    from rich.console import Console
+    from buildflow.cli.terminal import Terminal
 
-    console = Console(highlight=False)
+    console = Terminal()
     if not console.is_terminal:  # a pipe has no width: each row keeps its one line there
         console.width = 400
     return console

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,11 +31,13 @@ class Invocation:
 
     def say(self, message: str) -> None:
         """One line for the user, on stderr."""
-        print(message, file=sys.stderr, flush=True)
+        with suppress(OSError):
+            print(message, file=sys.stderr, flush=True)
 
     def document(self, value: Any) -> None:
-        """The one JSON document of this call."""
-        print(json.dumps(value, indent=2, ensure_ascii=False), flush=True)
+        """The one JSON document of this call. A reader that has gone does not change its end."""
+        with suppress(BrokenPipeError):
+            print(json.dumps(value, indent=2, ensure_ascii=False), flush=True)
 
     @contextmanager
     def open_store(self) -> Iterator[Store]:

@@ -10,10 +10,12 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from buildflow.cli.conceal import conceal
 from buildflow.cli.options import first_word, hoist
+from buildflow.cli.streams import let_go_of_closed_streams
 
 # sysexits.h: EX_SOFTWARE. A defect of ours says nothing of what was done: none of the other codes
 DEFECT: Final = 70
@@ -25,19 +27,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if arguments is None:
         conceal(sys.argv[1:])
     words = hoist(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _carry_out(words)
+    finally:
+        let_go_of_closed_streams()
+
+
+def _carry_out(words: list[str]) -> int:
     json_wanted = "--json" in words
     try:
-        code = _call(words)
-        sys.stdout.flush()
+        return _call(words)
     except BrokenPipeError:
-        # whoever read us has read enough; nothing more is to be written, at exit either
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return 0  # whoever reads us has read enough
     except (KeyboardInterrupt, EOFError):
         return _tell(json_wanted, "Interrupted", "interrupted; nothing was done", 130)
     except Exception as error:
         return _report(error, json_wanted)
-    return code
 
 
 def _quiet_libraries() -> None:
@@ -101,10 +106,12 @@ def _defect(error: Exception) -> str:
 
 
 def _tell(json_wanted: bool, kind: str, message: str, code: int) -> int:
-    if json_wanted:
-        import json
+    with suppress(OSError):
+        if json_wanted:
+            import json
 
-        error = {"error": {"type": kind, "message": message, "exit_code": code}}
-        print(json.dumps(error, indent=2, ensure_ascii=False), flush=True)
-    print(f"buildflow: {message}", file=sys.stderr, flush=True)
+            error = {"error": {"type": kind, "message": message, "exit_code": code}}
+            print(json.dumps(error, indent=2, ensure_ascii=False), flush=True)
+    with suppress(OSError):
+        print(f"buildflow: {message}", file=sys.stderr, flush=True)
     return code

@@ -44,9 +44,9 @@ def tell_build(invocation: Invocation, shown: Mapping[str, Any]) -> None:
 
 def tell_lines(stream: str, lines: Iterable[str], *, quiet: bool = False) -> None:
     """Lines of rich markup on stdout or stderr; when `quiet` the first of them."""
-    from rich.console import Console
+    from buildflow.cli.terminal import Terminal
 
-    console = Console(stderr=stream == "stderr", highlight=False, soft_wrap=True)
+    console = Terminal(stderr=stream == "stderr", soft_wrap=True)
     for line in list(lines)[: 1 if quiet else None]:
         console.print(line)
 

@@ -94,9 +94,9 @@ def _write(line: str) -> None:
 
 def _display(trees: dict[str, BuildTree]) -> Display:
     if sys.stderr.isatty():
-        from rich.console import Console
+        from buildflow.cli.terminal import Terminal
 
-        console = Console(stderr=True)
+        console = Terminal(stderr=True)
         if not console.is_dumb_terminal:
             from buildflow.cli.progress.live import LiveProgress
 

@@ -1,0 +1,19 @@
+"""Where lines go: rich consoles whose reader may go away without changing how we end."""
+
+from __future__ import annotations
+
+from rich.console import Console
+
+from buildflow.cli.streams import let_go_of_closed_streams
+
+
+class Terminal(Console):
+    """A console on stdout or stderr, without rich's colouring of numbers and paths."""
+
+    def __init__(self, *, stderr: bool = False, soft_wrap: bool = False) -> None:
+        super().__init__(stderr=stderr, highlight=False, soft_wrap=soft_wrap)
+
+    def on_broken_pipe(self) -> None:
+        """The reader has read enough: go on, and write to nobody."""
+        self.quiet = True
+        let_go_of_closed_streams()
