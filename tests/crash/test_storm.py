@@ -21,7 +21,6 @@ from buildflow.engine.store import Store
 from tests.crash.flaky import Dice, flaky
 from tests.crash.forks import KILLED, in_child
 
-
 BUILDS = 1000
 AT_ONCE = 20
 FAILING = 0.1
