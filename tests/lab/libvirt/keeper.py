@@ -14,6 +14,7 @@ import ctypes
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -97,9 +98,7 @@ class Keeper:
                         os.kill(pid, number)
                 time.sleep(0.02)
                 self._reap()  # a child's own children come to us as it ends
-        for link in Path("/sys/class/net").iterdir():
-            if self._token in link.name:
-                subprocess.run(["ip", "link", "delete", link.name], check=False)
+        self._remove_bridges()
         for table in ("filter", "nat", "mangle"):
             listed = subprocess.run(
                 ["iptables", "-w", "-t", table, "-S"], capture_output=True, text=True, check=False
@@ -108,6 +107,18 @@ class Keeper:
                 if self._token in rule and rule.startswith("-A "):
                     words = ["-D", *rule.split()[1:]]
                     subprocess.run(["iptables", "-w", "-t", table, *words], check=False)
+
+    def _remove_bridges(self) -> None:
+        """Delete until none is seen twice: a busy host's listing may miss one, a busy link stay."""
+        deadline = time.monotonic() + 5
+        unseen = 0
+        while unseen < 2 and time.monotonic() < deadline:
+            # The taps on a bridge go with their guests.
+            names = [name for _, name in socket.if_nameindex() if name.startswith(self._token)]
+            unseen = 0 if names else unseen + 1
+            for name in names:
+                subprocess.run(["ip", "link", "delete", name], check=False)
+            time.sleep(0.01)
 
     def _start_libvirtd(self) -> int:
         directory = self._directory

@@ -150,4 +150,4 @@ def test_a_killed_test_run_leaves_nothing(capabilities: Path) -> None:
             assert bridge.exists()
             run.send_signal(signal.SIGKILL)
         until(lambda: not litter(directory), 15)
-        assert not bridge.exists()
+        assert not bridge.exists(), (directory / "log/keeper.log").read_text()
