@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import typer
 
@@ -25,7 +25,7 @@ def doctor(ctx: typer.Context) -> int:
 
     Exit code 0 when machines can be built here, 4 when something stands in the way.
     """
-    from buildflow.drivers.doctor import run_checks
+    from buildflow.drivers.doctor import BAD, run_checks
 
     invocation = invocation_of(ctx)
     results = run_checks(invocation.settings)
@@ -33,7 +33,7 @@ def doctor(ctx: typer.Context) -> int:
         invocation.document([_row(result) for result in results])
     else:
         _print(results)
-    return UNUSABLE if any(result.status == "bad" for result in results) else COMPLETE
+    return UNUSABLE if any(result.status == BAD for result in results) else COMPLETE
 
 
 def _row(result: CheckResult) -> dict[str, str]:
@@ -42,5 +42,23 @@ def _row(result: CheckResult) -> dict[str, str]:
     }  # fmt: skip
 
 
+# status -> (sign, style); the word stands beside it, for no meaning is by colour alone
+_SIGNS: Final = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "bad": ("✗", "bold red")}
+
+
 def _print(results: Sequence[CheckResult]) -> None:
-    pass
+    from rich.text import Text
+
+    from buildflow.cli.terminal import Terminal
+
+    terminal = Terminal(soft_wrap=True)
+    width = max((len(result.name) for result in results), default=0)
+    for result in results:
+        sign, style = _SIGNS[result.status]
+        terminal.print(
+            Text.assemble(
+                (f"{sign} {result.status:<4} ", style), f"{result.name:<{width}}  ", result.detail
+            )
+        )
+        if result.cure:
+            terminal.print(Text(f"{'':{width + 9}}cure: {result.cure}", style))
