@@ -147,16 +147,28 @@ def _axis(scene: Scene, timeline: Timeline, scale: Scale, y: float) -> float:
     for i in range(floor((timeline.end or 1.0) / step + 1e-9) + 1):
         at = scale(i * step)
         scene.path([(at, y + 18), (at, y + 22)], stroke="quiet")
-        scene.text(
-            at, y + 9, seconds(i * step) if i else "0", size=SMALL, colour="quiet", anchor="middle"
-        )
+        scene.text(at, y + 9, _mark(i * step), size=SMALL, colour="quiet", anchor="middle")
     return 30.0
 
 
-def _nice(step: float) -> float:
-    """1, 2 or 5 times a power of ten, not less than `step`."""
-    power = 10.0 ** floor(log10(step)) if step > 0 else 1.0
-    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= step * 0.999)
+_STEPS = (60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)
+
+
+def _nice(least: float) -> float:
+    """A round step of time that is not less than `least`."""
+    if least > 50:
+        return next(
+            (float(step) for step in _STEPS if step >= least), ceil(least / 86400) * 86400.0
+        )
+    power = 10.0 ** floor(log10(least)) if least > 0 else 1.0
+    return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= least * 0.999)
+
+
+def _mark(moment: float) -> str:
+    """A place on the scale; round moments need no decimals."""
+    if 1.0 <= moment < 60 and abs(moment - round(moment)) < 1e-9:
+        return f"{round(moment)} s"
+    return seconds(moment) if moment else "0"
 
 
 def _grid(scene: Scene, timeline: Timeline, scale: Scale, top: float, bottom: float) -> None:
