@@ -249,7 +249,7 @@ class LibvirtDriver:
 
     def addresses(self, uuid: str, network_info: Sequence[Json], pause: Pause) -> list[str]:
         """Addresses that the guest is seen to have now."""
-        return addresses.seen(self.connection, network_info)
+        return addresses.seen(self.connection, uuid, network_info)
 
     # --- inside -----------------------------------------------------------------------------------
 

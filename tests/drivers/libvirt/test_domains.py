@@ -97,6 +97,22 @@ def test_a_guest_boots_and_says_its_own_uuid(
     assert command_line(guest.uuid) == b""
 
 
+def test_a_guest_with_an_agent_tells_its_addresses(
+    driver: LibvirtDriver, guest_images: GuestImages, home: Path
+) -> None:
+    path = guest_images.qcow2.with_name("guest-agent.qcow2")
+    image = open_driver("image", Settings()).fetch(str(path), lambda _s: None)
+    networks = open_driver("network", Settings(home=home))
+    port = networks.create_port("key", "i", "web", PortRequest("user"))
+    with open_guest(lambda: Guest(driver, image, ports=[port])) as guest:
+        assert driver.addresses(guest.uuid, [port], time.sleep) == []
+        guest.start()
+        assert driver.addresses(guest.uuid, [port], time.sleep) == []
+        until(lambda: driver.addresses(guest.uuid, [port], time.sleep) == ["10.0.2.15"], 150)
+        other = {**port, "address": "52:54:00:00:00:01"}
+        assert driver.addresses(guest.uuid, [other], time.sleep) == []
+
+
 def test_the_xml_that_libvirt_keeps_holds_what_was_asked_for(
     driver: LibvirtDriver, image: Image
 ) -> None:

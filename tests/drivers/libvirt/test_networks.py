@@ -255,12 +255,9 @@ def test_strays_carry_their_key_and_the_users_own_reservations_are_not_ours(
         network.update(remove, section, -1, own, flags)
 
 
-def test_nobody_can_be_asked_for_a_user_mode_address(
-    compute: ComputeDriver, networks: NetworkDriver
-) -> None:
+def test_user_mode_is_there_beside_the_networks(networks: NetworkDriver) -> None:
     port_key = key()
     port = networks.create_port(port_key, key(), "web", PortRequest("user"))
     assert port["type"] == "user"
-    with pytest.raises(BadInput, match="wait for its console"):
-        compute.addresses(key(), [port], time.sleep)
+    assert [thing.key for thing in networks.inventory()] == [port_key]
     networks.delete_port(port_key, port)
