@@ -25,8 +25,8 @@ def flow_dot(flow: FlowModel, runs: Mapping[str, NodeRun] | None = None) -> str:
 
 def _lines(flow: FlowModel, runs: Mapping[str, NodeRun]) -> Iterator[str]:
     ids = {node.key: f"n{i}" for i, node in enumerate(flow.nodes)}
-    looks = {"newrank": "true", "nodesep": 0.3, "ranksep": 0.35}
-    yield head(flow.name, rankdir="TB", compound="true", **looks)
+    apart: dict[str, str | float] = {"nodesep": 0.3, "ranksep": 0.35}
+    yield head(flow.name, rankdir="TB", compound="true", newrank="true", **apart)
     yield from _nodes(flow, ids, runs)
     for link in flow.links:
         if link.kind is LinkKind.DATA:
