@@ -35,7 +35,7 @@ def network(settings: Settings, say: Callable[[str], None]) -> LibvirtNetworkDri
     connection = _connection(settings, say)
     from buildflow.drivers.libvirt.networks import LibvirtNetworkDriver
 
-    return LibvirtNetworkDriver(connection, settings.home / "ports")
+    return LibvirtNetworkDriver(connection, settings.home / "ports" / "libvirt")
 
 
 def _connection(settings: Settings, say: Callable[[str], None]) -> Connection:
