@@ -48,8 +48,8 @@ lab-down: venv ## take it down
 	@$(BIN)/python -m tests.lab.openstack down
 
 .PHONY: diagrams
-diagrams: debian venv ## draw the documentation's diagrams again
-	@$(BIN)/python docs/draw.py
+diagrams: venv ## draw the documentation's diagrams again
+	@$(BIN)/python -m buildflow.diagrams.manual
 
 .PHONY: bench
 bench: debian kvm venv guest ## measure this project's own share of a build
