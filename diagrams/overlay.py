@@ -101,9 +101,10 @@ def ordinal(number: int) -> str:
 def undo_places(flow: FlowModel, run: Run) -> dict[tuple[str, int], int]:
     """The place of each undo that began, counted from 1, by step and attempt.
 
-    Only steps that have an undo are counted; TaskFlow reverts the others too, which does nothing.
+    Only steps that have an undo are counted; TaskFlow reverts the others and the retries too, which
+    does nothing.
     """
-    idle = {node.name for node in flow.tasks() if not node.undo}
+    idle = {node.name for node in flow.nodes if not node.undo}
     begun = [s for s in run.steps if s.undone_at is not None and s.name not in idle]
     begun.sort(key=lambda s: ((s.undone_at or 0.0) - (s.undo_seconds or 0.0), s.undone_at or 0.0))
     return {(step.name, step.attempt): place for place, step in enumerate(begun, 1)}

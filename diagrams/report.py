@@ -43,7 +43,7 @@ border-radius:6px;overflow-wrap:anywhere}
 .wide svg{display:block;max-width:none}
 table{border-collapse:collapse;width:100%%;font-size:.9rem}
 th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid var(--rule);vertical-align:top}
-th{white-space:nowrap}td{overflow-wrap:anywhere;min-width:5rem}
+th{white-space:nowrap}td{overflow-wrap:break-word;max-width:28rem}
 code{overflow-wrap:anywhere;font-size:.9em}
 code{font-family:'DejaVu Sans Mono',Menlo,Consolas,monospace}
 .tree,.tree ul{list-style:none;margin:0;padding-left:1.1rem}.tree{padding-left:0}
@@ -205,8 +205,11 @@ def _steps(subject: Subject) -> str:
         if node.type is NodeType.TASK and run is not None:
             look = OUTCOMES[outcome_name(run.outcome, run.failed)]
             undo = node.undo or f"none: {node.no_undo or 'it declares none'}"
-            rows.append((f"{look.mark} {node.text}", run.words(), undo, run.error))
-    return _table("Steps", ("step", "how it went", "its undo", "error"), rows)
+            rows.append((f"{look.mark}\N{NO-BREAK SPACE}{node.text}", run.words(), undo, run.error))
+    heads = ("step", "how it went", "its undo", "error")
+    if not any(row[3] for row in rows):
+        return _table("Steps", heads[:3], [row[:3] for row in rows])
+    return _table("Steps", heads, rows)
 
 
 def _effects(run: Run) -> str:
@@ -217,7 +220,7 @@ def _effects(run: Run) -> str:
 def _history(run: Run) -> str:
     rows = [
         (
-            f"{line.at:.3f} s" if line.at is not None else "",
+            f"{line.at:.3f}\N{NO-BREAK SPACE}s" if line.at is not None else "",
             line.trigger,
             line.step,
             line.vm_state,

@@ -69,7 +69,7 @@ def test_where_it_failed_and_what_was_undone_in_which_order(failed: dict[str, An
     assert runs["Wait for boot"].failed
     assert not runs["start"].failed
     undone = sorted((r.undo_place, key) for key, r in runs.items() if r.undo_place)
-    assert [key for _, key in undone] == [n.key for _, n in subject.flow.way_back()]
+    assert undone == [(place, node.key) for place, node in subject.flow.way_back()]
     assert runs["finish"].outcome is Outcome.PENDING
     assert runs["buildinstance"].failed
 
