@@ -12,6 +12,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -29,6 +30,8 @@ _OTHER_ROOT: Final = "already open with path"
 # a daemon that is silent for so long (interval, count) is dead: calls return instead of hanging
 _KEEPALIVE_S: Final = 5
 _KEEPALIVE_COUNT: Final = 3
+# and one that takes a connection and then says nothing is given up after so long
+OPEN_S: Final = 30.0
 
 Say = Callable[[str], None]
 
@@ -92,7 +95,7 @@ class Connection:
                     _embedded[self.target.root] = self._open_embedded(self.target.root)
                 return _embedded[self.target.root]
         try:
-            connection = libvirt.open(self.target.uri)
+            connection = _open_within(self.target.uri, OPEN_S)
         except libvirt.libvirtError as error:
             raise HostUnusable(
                 f"cannot reach the hypervisor at {self.target.uri}: {error.get_error_message()}"
@@ -121,3 +124,24 @@ class Connection:
                 f" {text}"
             )
         return HostUnusable(f"the embedded hypervisor at {self.target.root} does not start: {text}")
+
+
+def _open_within(uri: str, seconds: float) -> Any:
+    """`libvirt.open`, which itself waits for ever. Raises HostUnusable at the deadline; the thread
+    that waits is then left to wait.
+    """
+    opened: Future[Any] = Future()
+
+    def open_it() -> None:
+        try:
+            opened.set_result(libvirt.open(uri))
+        except libvirt.libvirtError as error:
+            opened.set_exception(error)
+
+    threading.Thread(target=open_it, name="libvirt-open", daemon=True).start()
+    try:
+        return opened.result(seconds)
+    except TimeoutError:
+        raise HostUnusable(
+            f"the hypervisor at {uri} takes connections and does not answer: restart its libvirtd"
+        ) from None

@@ -1,5 +1,7 @@
 """libvirtd dies in mid-call: the answer is lost, not the guest, and nothing leaks."""
 
+import os
+import signal
 import threading
 import time
 import uuid
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from buildflow.config import Settings
+from buildflow.drivers.libvirt import connection
 from buildflow.drivers.protocols import ComputeDriver, Image, PortRequest
 from buildflow.drivers.registry import open_driver
 from buildflow.errors import BuildflowError, DriverError, HostUnusable
@@ -43,8 +46,9 @@ def image(guest_images: GuestImages) -> Image:
     return open_driver("image", Settings()).fetch(str(guest_images.qcow2), lambda _s: None)
 
 
-def taps() -> set[str]:
-    return {d.name for d in Path("/sys/class/net").iterdir() if d.name.startswith("vnet")}
+def taps(network: LabNetwork) -> set[str]:
+    """The taps on the network's own bridge; other tests have theirs elsewhere."""
+    return {tap.name for tap in Path("/sys/class/net", network.bridge, "brif").iterdir()}
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.03, 0.1, 0.2, 0.3, 0.45])
@@ -56,7 +60,7 @@ def test_in_mid_start(
     home: Path,
     after_s: float,
 ) -> None:
-    before = taps()
+    before = taps(lab_network)
     networks = open_driver("network", Settings(home=home, connect=libvirtd.uri))
     port_key = str(uuid.uuid4())
     port = networks.create_port(port_key, "instance", "web", PortRequest(lab_network.name))
@@ -87,7 +91,7 @@ def test_in_mid_start(
     guest.remove()
     networks.delete_port(port_key, port)
     assert command_line(guest.uuid) == b""
-    assert taps() == before
+    assert taps(lab_network) == before
     networks.close()
 
 
@@ -105,3 +109,29 @@ def test_between_calls_nobody_notices(
     assert guest.wait_for()
     guest.remove()
     assert command_line(guest.uuid) == b""
+
+
+@pytest.mark.slow
+def test_a_libvirtd_that_hangs_is_given_up(
+    compute: ComputeDriver,
+    libvirtd: PrivateLibvirtd,
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "OPEN_S", 3.0)
+    compute.check()
+    pid = libvirtd.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    begin = time.monotonic()
+    try:
+        with pytest.raises(DriverError) as caught:
+            compute.find_domain(str(uuid.uuid4()))
+        assert caught.value.outcome_unknown
+        assert time.monotonic() - begin < 40
+        newcomer = open_driver("compute", Settings(home=home, connect=libvirtd.uri))
+        with pytest.raises(HostUnusable, match="does not answer"):
+            newcomer.check()
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert compute.find_domain(str(uuid.uuid4())) is None
