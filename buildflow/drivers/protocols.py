@@ -331,7 +331,7 @@ class VolumeDriver(Driver, Protocol):
     def initialize_connection(
         self, attachment_id: str, volume_id: str, connector: Json, mountpoint: str
     ) -> Json:
-        """attachments.update, or os-initialize_connection. Returns connection_info in the seed's
+        """attachments.update, or os-initialize_connection. Returns connection_info in the documented
         nested shape (`driver_volume_type`, `serial`, `data`), without secrets.
         """
 
@@ -371,8 +371,14 @@ class ImageDriver(Driver, Protocol):
 class CapacityDriver(Protocol):
     """Room on hosts, where several share it. Kind `claim` (nova/compute/claims.py)."""
 
+    def shares(self, host: str) -> bool:
+        """Whether room on this host must be claimed."""
+
     def place(self, demand: Demand, among: Sequence[str], tried: Sequence[str]) -> str:
         """The host with the most room of those not tried yet. Raises Exhausted."""
+
+    def inventory(self) -> Iterable[Thing]:
+        """Every claim."""
 
     def find(self, key: str) -> Json | None:
         """The claim with this key."""

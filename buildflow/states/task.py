@@ -20,7 +20,7 @@ TABLE: Final[Table[str | None]] = Table(
     name="task",
     attribute="task_state",
     initial=SCHEDULING,
-    why="says which step is at work; the seed's picture shows its three changes",
+    why="says which step is at work; a build changes it three times",
     states=(
         State(IDLE, Stability.STABLE, "no step is at work"),
         State(SCHEDULING, Stability.TRANSIENT, "accepted; a host is being chosen"),
