@@ -145,15 +145,22 @@ class VmEngine(Engine):
         that has ended. With `dry_run` nothing is touched.
         """
         ledger = {row["key"]: row for row in self.store.all_effects(_ALL_STATES)}
+        # a later attempt's domain has the uuid of an earlier one's that is undone: what is not
+        # undone has it
+        undone_first = sorted(ledger.values(), key=lambda row: row["state"] != UNDONE)
         by_outside = {
-            (row["kind"], row["external_id"]): row for row in ledger.values() if row["external_id"]
+            (row["kind"], row["external_id"]): row for row in undone_first if row["external_id"]
         }
         things = self.world.inventory()
         strays: list[tuple[Thing, Row]] = []
         foreign: list[Row] = []
         present: set[str] = set()
         for thing in things:
-            effect = ledger.get(thing.key or "") or by_outside.get((thing.kind, thing.id))
+            effect = (
+                ledger.get(thing.key or "")
+                or by_outside.get((thing.kind, thing.id))
+                or by_outside.get((thing.kind, thing.key))
+            )
             if effect is None:
                 if thing.build is not None or thing.key is not None:
                     owner = self.store.build(thing.build) if thing.build else None
@@ -167,7 +174,11 @@ class VmEngine(Engine):
         lost = [
             {"kind": e["kind"], "id": e["external_id"], "key": e["key"], "build": e["build"]}
             for e in ledger.values()
-            if e["state"] == "done" and e["key"] not in present and e["kind"] in listed
+            if e["state"] == "done"
+            and e["key"] not in present
+            and e["kind"] in listed
+            and (e["kind"] != "vif" or e["external_id"])  # most are plugged by the hypervisor
+            and (e["kind"] == "claim" or e["build"] not in elsewhere)
         ]
         removed: list[Row] = []
         failed: list[Row] = []

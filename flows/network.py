@@ -101,12 +101,17 @@ class PlugVif(EffectStep):
 
     def find(self, key: str, facts: Json) -> Json | None:
         """Ask the host."""
-        return {"plugged": True} if self.on(facts["host"]).find_vif(facts["vif"]) else None
+        plugged = self.on(facts["host"]).find_vif(facts["vif"])
+        return {"vif": facts["vif"]["id"]} if plugged else None
 
     def create(self, key: str, facts: Json) -> Json:
-        """Plug it."""
+        """Plug it, unless the hypervisor does so itself when the guest starts."""
         self.on(facts["host"]).plug_vif(facts["vif"])
-        return {"plugged": True}
+        return self.find(key, facts) or {"vif": None}
+
+    def external_id(self, result: Any) -> str | None:
+        """The port's id, by which the host knows what was plugged; None when nothing was."""
+        return None if result["vif"] is None else str(result["vif"])
 
     def delete(self, key: str, facts: Json) -> None:
         """Unplug it."""
