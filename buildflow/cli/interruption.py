@@ -7,6 +7,7 @@ turns it round, and further ones are only answered: nothing is ever left half do
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -22,6 +23,10 @@ STILL_AT_IT: Final = (
 GOING_ON: Final = "interrupted: a removal can't be taken back; it goes on to its end"
 
 
+class Interrupted(BaseException):
+    """A signal came before anything was made. Not KeyboardInterrupt, which typer would swallow."""
+
+
 class Interruption:
     """Catches the signals while it is entered. `happened` tells whether there was one."""
 
@@ -33,6 +38,8 @@ class Interruption:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Interruption:
+        if threading.current_thread() is not threading.main_thread():
+            return self  # Python lets no other thread have a say in it
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, and shells' `&`
                 self._before[number] = signal.signal(number, self._caught)
@@ -60,6 +67,6 @@ class Interruption:
     def _caught(self, _number: int, _frame: FrameType | None) -> None:
         again, self.happened = self.happened, True
         if self._stop is None:
-            raise KeyboardInterrupt
+            raise Interrupted
         self._stop()
         self._say(STILL_AT_IT if again else self._answer)

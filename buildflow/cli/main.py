@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 from buildflow.cli.conceal import conceal
+from buildflow.cli.interruption import Interrupted, Interruption
 from buildflow.cli.options import first_word, hoist
 from buildflow.cli.streams import let_go_of_closed_streams
 
@@ -28,7 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         conceal(sys.argv[1:])
     words = hoist(sys.argv[1:] if arguments is None else arguments)
     try:
-        return _carry_out(words)
+        with Interruption(lambda _message: None):  # until a verb has one of its own
+            return _carry_out(words)
+    except Interrupted:
+        return _tell("--json" in words, "Interrupted", "interrupted; nothing was done", 130)
     finally:
         let_go_of_closed_streams()
 
@@ -39,8 +43,6 @@ def _carry_out(words: list[str]) -> int:
         return _call(words)
     except BrokenPipeError:
         return 0  # whoever reads us has read enough
-    except (KeyboardInterrupt, EOFError):
-        return _tell(json_wanted, "Interrupted", "interrupted; nothing was done", 130)
     except Exception as error:
         return _report(error, json_wanted)
 
@@ -70,8 +72,6 @@ def _report(error: Exception, json_wanted: bool) -> int:
         return _tell(json_wanted, type(error).__name__, error.summary, error.exit_code)
     import typer
 
-    if isinstance(error, typer.Abort):
-        return _tell(json_wanted, "Interrupted", "interrupted; nothing was done", 130)
     # typer does not name the base of its usage errors; BadParameter is one of them
     if isinstance(error, typer.BadParameter.__mro__[1]):
         return _usage(error, json_wanted)

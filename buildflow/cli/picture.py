@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -45,8 +46,9 @@ def write(invocation: Invocation, data: bytes, output: Path | None, format: str)
     if output is None:
         if format == "png" and sys.stdout.isatty():
             raise BadInput("a terminal shows no png: give a file, as in -o picture.png")
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        with suppress(BrokenPipeError):  # whoever reads it has read enough
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
         return
     from buildflow.diagrams import save
 

@@ -1,0 +1,82 @@
+"""Signals: before anything is made they end us, afterwards they turn the build round."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from buildflow.cli.interruption import (
+    GOING_ON,
+    ROLLING_BACK,
+    SIGNALS,
+    STILL_AT_IT,
+    Interrupted,
+    Interruption,
+)
+
+
+def send(number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_before_anything_is_made_it_ends_us(number: signal.Signals) -> None:
+    with pytest.raises(Interrupted), Interruption(lambda _: None) as interruption:
+        send(number)
+    assert interruption.happened
+
+
+def test_afterwards_it_turns_the_build_round_once_and_answers_again() -> None:
+    told: list[str] = []
+    stops: list[int] = []
+    with (
+        Interruption(told.append) as interruption,
+        interruption.turning_round(lambda: stops.append(1)),
+    ):
+        send(signal.SIGINT)
+        send(signal.SIGTERM)
+    assert told == [ROLLING_BACK, STILL_AT_IT]
+    assert len(stops) == 2
+
+
+def test_a_removal_goes_on() -> None:
+    told: list[str] = []
+    with Interruption(told.append) as interruption, interruption.going_on():
+        send(signal.SIGINT)
+    assert told == [GOING_ON]
+
+
+def test_the_handlers_of_before_are_put_back() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with Interruption(lambda _: None):
+        assert signal.getsignal(signal.SIGINT) not in before
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
+def test_what_is_ignored_stays_ignored() -> None:
+    earlier = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interruption(lambda _: None) as interruption:
+            send(signal.SIGHUP)
+        assert not interruption.happened
+    finally:
+        signal.signal(signal.SIGHUP, earlier)
+
+
+def test_in_another_thread_it_catches_nothing() -> None:
+    errors: list[BaseException] = []
+
+    def enter() -> None:
+        try:
+            with Interruption(lambda _: None):
+                pass
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=enter)
+    thread.start()
+    thread.join()
+    assert errors == []
