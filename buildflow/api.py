@@ -178,7 +178,6 @@ class VmEngine(Engine):
             and e["key"] not in present
             and e["kind"] in listed
             and (e["kind"] != "vif" or e["external_id"])  # most are plugged by the hypervisor
-            and (e["kind"] == "claim" or e["build"] not in elsewhere)
         ]
         removed: list[Row] = []
         failed: list[Row] = []
