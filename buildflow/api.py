@@ -16,10 +16,11 @@ from typing import Any
 from buildflow.config import Settings
 from buildflow.drivers.protocols import Thing
 from buildflow.drivers.world import World
-from buildflow.engine.core import Engine, Handle
+from buildflow.engine.core import Engine, Handle, Handles
+from buildflow.engine.guard import Decision, Intention, decide
 from buildflow.engine.run import INTENT, RESIDUE, UNDONE
 from buildflow.engine.step import Step
-from buildflow.engine.store import TERMINAL, Row
+from buildflow.engine.store import ENDED, TERMINAL, Row
 from buildflow.errors import BuildflowError, HostUnusable
 from buildflow.flows.build import build_flow, normalise
 from buildflow.flows.delete import delete_flow
@@ -74,6 +75,8 @@ class VmEngine(Engine):
         with self._world_lock:
             if self._world is None:
                 self._world = self._open_world(self.settings)
+                if self._world.capacity is None:
+                    self._serve_shared_hosts(self._world)
             world: World = self._world
             return world
 
@@ -127,6 +130,42 @@ class VmEngine(Engine):
             self.forget_validated(build_id)
         return row
 
+    def _serve_shared_hosts(self, world: World) -> None:
+        """Where the store knows hosts of conductors, what is on them can be finished from here."""
+        from buildflow.distributed.hosts import stand_by_shared
+
+        stand_by_shared(world, self.settings, self.store, self.clock)
+
+    def delete(self, name: str) -> Handle:
+        """See Engine.delete. A machine on the host of a conductor that lives is removed by it."""
+        row = self.store.find(name)
+        if row["status"] in ENDED and self._is_conducted(row, Intention.DELETE):
+            return self._ask_conductor(row, Intention.DELETE)
+        return super().delete(row["id"])
+
+    def cleanup(self, name: str | None = None) -> Handles:
+        """See Engine.cleanup. What is on the host of a conductor that lives is left to it."""
+        if name is not None:
+            rows = [self.store.find(name)]
+        else:
+            rows = [row for row in self.store.unfinished() if row["status"] == "residue"]
+        return [
+            self._ask_conductor(row, Intention.CLEANUP)
+            if self._is_conducted(row, Intention.CLEANUP)
+            else self.start(row, Intention.CLEANUP)
+            for row in rows
+        ]
+
+    def _is_conducted(self, row: Row, intention: Intention) -> bool:
+        from buildflow.distributed.request import host_served
+
+        return decide(row, intention) is not Decision.NOTHING and host_served(self, row)
+
+    def _ask_conductor(self, row: Row, intention: Intention) -> Handle:
+        from buildflow.distributed.request import ask
+
+        return ask(self, row, intention)
+
     def forget_validated(self, build_id: str) -> None:
         """A build that was checked here but is not run here."""
         if self._world is not None:
@@ -171,6 +210,7 @@ class VmEngine(Engine):
             if effect["state"] == UNDONE:
                 strays.append((thing, effect))
         listed = {thing.kind for thing in things} | _listed_kinds(self.world)
+        elsewhere = self._builds_elsewhere()
         lost = [
             {"kind": e["kind"], "id": e["external_id"], "key": e["key"], "build": e["build"]}
             for e in ledger.values()
@@ -178,6 +218,7 @@ class VmEngine(Engine):
             and e["key"] not in present
             and e["kind"] in listed
             and (e["kind"] != "vif" or e["external_id"])  # most are plugged by the hypervisor
+            and (e["kind"] == "claim" or e["build"] not in elsewhere)
         ]
         removed: list[Row] = []
         failed: list[Row] = []
@@ -197,6 +238,13 @@ class VmEngine(Engine):
             removed=removed,
             failed=failed,
         )
+
+    def _builds_elsewhere(self) -> set[str]:
+        """Builds on hosts that this process did not look at: their things are not here to see."""
+        if self.world.capacity is None:
+            return set()
+        here = set(self.world.hosts)
+        return {row["id"] for row in self.store.list(None) if row["host"] not in (None, *here)}
 
     def _remove_stray(self, effect: Row) -> None:
         from buildflow.engine.definitions import import_factory
@@ -254,8 +302,14 @@ def normalise_inputs(inputs: Row) -> Row:
 
 def open_world_of(settings: Settings, say: Callable[[str], None] = lambda _message: None) -> World:
     """The drivers that the settings name. `say` is told, a line at a time, what to wait for."""
-    from buildflow.drivers.registry import open_driver
+    from buildflow.drivers.registry import open_driver, simulates
 
+    if simulates(settings):
+        from buildflow.drivers.simulated.factory import all_drivers
+
+        named = (settings.network_driver, settings.volume_driver, settings.image_driver)
+        if all(name in (None, "simulated") for name in named):
+            return all_drivers(settings, say)
     compute = open_driver("compute", settings, say)
     try:
         compute.check()
@@ -294,4 +348,5 @@ def _thing(thing: Thing) -> Row:
 
 def _listed_kinds(world: World) -> set[str]:
     """Kinds that the drivers' inventories list whether or not there is one."""
-    return {"directory", "domain", "guest", "port", "volume", "disk"}
+    kinds = {"directory", "domain", "guest", "port", "volume", "disk"}
+    return kinds if world.capacity is None else {*kinds, "claim"}

@@ -23,8 +23,10 @@ class ClaimHost(EffectStep):
         return {"host": host, "build": self.run.id, "demand": self.demand}
 
     def without_effect(self, facts: Json) -> Json | None:
-        """A host that no other process builds on needs no claim."""
-        return {"claimed": False} if self.world.capacity is None else None
+        """A host that no conductor shares with other processes needs no claim."""
+        capacity = self.world.capacity
+        shared = capacity is not None and capacity.shares(facts["host"])
+        return None if shared else {"claimed": False}
 
     def find(self, key: str, facts: Json) -> Json | None:
         """By its key."""

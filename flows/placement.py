@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from taskflow import retry
 
+from buildflow.drivers.protocols import Demand, Json
 from buildflow.errors import BuildflowError, BuildStopped, Refused
 from buildflow.flows.reschedule import Resolution, resolve
 
 if TYPE_CHECKING:
-    from buildflow.drivers.world import World
     from buildflow.engine.run import Run
 
 
 class OverHosts(retry.Retry):  # type: ignore[misc]
     """Provides `host`: each candidate once, at most `max_attempts`, with full undo between them.
 
+    Of hosts that are shared the one with the most room comes first, else the first in order.
     Which failures go on to the next host, flows/reschedule.py says.
     """
 
@@ -39,6 +40,16 @@ class OverHosts(retry.Retry):  # type: ignore[misc]
         tried = [host for host, _ in history]
         return [host for host in self.hosts or self.run.world.hosts if host not in tried]
 
+    def _choose(self, history: Any) -> str:
+        """The next host. Raises Exhausted when none of those that are shared can take it."""
+        untried = self._untried(history)
+        capacity = self.run.world.capacity
+        if capacity is None or not self.demand or not capacity.shares(untried[0]):
+            return untried[0]
+        tried = [host for host, _ in history]
+        chosen: str = capacity.place(Demand(**self.demand), [*tried, *untried], tried)
+        return chosen
+
     def execute(self, history: Any, *args: Any, **kwargs: Any) -> str:
         """The next host. Its number is the attempt's, and part of every effect's key."""
         run = self.run
@@ -48,11 +59,15 @@ class OverHosts(retry.Retry):  # type: ignore[misc]
         elif left := sorted({effect["kind"] for effect in run.leftovers()}):
             # a guest that could not be stopped may still write to the volume
             error = Refused(f"no other host is tried: {', '.join(left)} could not be removed")
+        else:
+            try:
+                host = self._choose(history)
+            except BuildflowError as none:
+                error = none
         if error is not None:
             run.rescheduling = False
             run.blame(error, self.name)
             raise error
-        host = self._untried(history)[0]
         run.set_attempt(len(history) + 1, host)
         return host
 

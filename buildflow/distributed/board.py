@@ -7,9 +7,11 @@ about each job that it passes: with 10,000 jobs a claim would cost 10,000 questi
 
 from __future__ import annotations
 
+import random
 import threading
 import time
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
@@ -20,6 +22,12 @@ from buildflow.errors import BadInput, HostUnusable
 JOB_NAME: Final = "build"
 # how old what is known of the board may be, in seconds, before it is read again
 STALE_S: Final = 1.0
+# a long board is read again less often: at most this part of the time goes into it
+READING_SHARE: Final = 0.1
+# conductors take jobs in their order, but not all of them the same one first
+SHUFFLED: Final = 32
+# a server that is silent for so long is gone: no claim is kept while we wait for it
+ANSWER_S: Final = 5.0
 
 
 class BoardUnusable(HostUnusable):
@@ -43,7 +51,10 @@ def board_conf(url: str) -> tuple[str, dict[str, Any]]:
     except ValueError:  # several hosts, as ZooKeeper's may be
         host, port = "", None
     if parts.scheme in ("redis", "rediss"):
-        conf: dict[str, Any] = {"host": host, "port": port or 6379, "namespace": "buildflow"}
+        conf: dict[str, Any] = {
+            "host": host, "port": port or 6379, "namespace": "buildflow",
+            "socket_timeout": ANSWER_S, "socket_connect_timeout": ANSWER_S,
+        }  # fmt: skip
         if path:
             if not path.isdigit():
                 raise BadInput(f"{without_credentials(url)}: a redis database is a number")
@@ -59,7 +70,7 @@ def board_conf(url: str) -> tuple[str, dict[str, Any]]:
         protocol = "https" if parts.scheme == "etcds" else "http"
         return "etcd", {
             "host": host, "port": port or 2379, "path": path or "buildflow", "protocol": protocol,
-            "timeout": 5.0, "api_path": "/v3/",
+            "timeout": ANSWER_S, "api_path": "/v3/",
         }  # fmt: skip
     if parts.scheme in ("zookeeper", "zk"):
         hosts = parts.netloc.rpartition("@")[2] or "127.0.0.1:2181"
@@ -81,9 +92,11 @@ class Board:
         self.kind, self._conf = board_conf(url)
         self.who, self.expiry_s = who, expiry_s
         self._lock = threading.RLock()
+        # apart from the other: keeping claims must not wait for a long reading
+        self._reading = threading.Lock()
         self._board: Any = None
         self._known: deque[Any] = deque()
-        self._read_at = float("-inf")
+        self._read_again_at = float("-inf")
 
     # --- connection ------------------------------------------------------------------------------
 
@@ -142,7 +155,7 @@ class Board:
                 return
             board, self._board = self._board, None
             self._known.clear()
-            self._read_at = float("-inf")
+            self._read_again_at = float("-inf")
         if board is not None:
             # etcd's watcher may hang on a dead connection: closing it is nobody's business to await
             threading.Thread(target=_close_quietly, args=(board,), daemon=True).start()
@@ -165,14 +178,21 @@ class Board:
         self._ask(lambda board: board.post(JOB_NAME, details={"build": build}))
 
     def next(self) -> Posting | None:
-        """A job to try to claim, the oldest known; None when the board seems empty."""
-        with self._lock:
-            if not self._known and time.monotonic() - self._read_at >= STALE_S:
-                self._known = deque(self._read())
-                self._read_at = time.monotonic()
+        """A job to try to claim, one of the oldest known; None when the board seems empty.
+
+        However many jobs wait, those at its head are looked at again soon: they may be those of a
+        conductor that has died.
+        """
+        with self._reading:
+            if time.monotonic() >= self._read_again_at:
+                begun = time.monotonic()
+                jobs = self._read()
+                now = time.monotonic()
+                self._read_again_at = now + max(STALE_S, (now - begun) / READING_SHARE)
+                self._known = deque(_shuffled(jobs))
             while self._known:
                 job = self._known.popleft()
-                build = (job.details or {}).get("build")
+                build = _build_of(job)
                 if build is not None:
                     return Posting(build, job)
             return None
@@ -180,6 +200,10 @@ class Board:
     def _read(self) -> list[Any]:
         jobs = self._ask(lambda board: list(_all_jobs(board)))
         return sorted(jobs, key=lambda job: job.sequence)
+
+    def count(self) -> int:
+        """About how many jobs are on the board, without reading it."""
+        return int(self._ask(lambda board: board.job_count))
 
     def claim(self, posting: Posting) -> bool:
         """Try to be the one who works on it; False when somebody else is, or it is gone."""
@@ -197,7 +221,7 @@ class Board:
 
         try:
             self._ask(question)
-        except (exceptions.UnclaimableJob, exceptions.NotFound):
+        except (exceptions.UnclaimableJob, exceptions.NotFound, exceptions.JobFailure):
             return False
         return True
 
@@ -206,14 +230,27 @@ class Board:
         from taskflow import exceptions
 
         try:
+            if self.kind == "etcd":
+                return bool(self._ask(lambda board: self._extend_lease(board, posting.job)))
             owner = self._ask(lambda board: board.find_owner(posting.job))
+            if owner != self.who or self.kind == "zookeeper":
+                return bool(owner == self.who)  # there the session keeps it
+            return bool(self._ask(lambda _: posting.job.extend_expiry(self.expiry_s)))
         except (exceptions.NotFound, exceptions.JobFailure):
             return False
-        if owner != self.who:
+
+    def _extend_lease(self, board: Any, job: Any) -> bool:
+        """The lease of the claim as it is now.
+
+        A job of TaskFlow's keeps the lease of its first claim, which a later claim has not, and the
+        connection that it was read by, which may be closed.
+        """
+        from etcd3gw import Lease
+
+        held = board.get_owner_data(job)
+        if not held or held.get("owner") != self.who or "lease_id" not in held:
             return False
-        if self.kind == "zookeeper":
-            return True  # the session keeps it
-        return bool(self._ask(lambda _: posting.job.extend_expiry(self.expiry_s)))
+        return int(Lease(held["lease_id"], client=board._client).refresh()) > 0
 
     def consume(self, posting: Posting) -> None:
         """Take it off the board: its build has ended. One that is gone is no error."""
@@ -233,18 +270,20 @@ class Board:
         except (exceptions.NotFound, exceptions.JobFailure):
             return
 
-    def builds(self) -> dict[str, str | None]:
-        """Every build on the board, and who has claimed it."""
-        jobs = self._read()
-        return {
-            job.details["build"]: self._owner(job)
-            for job in jobs
-            if (job.details or {}).get("build")
-        }
-
     def posted(self) -> set[str]:
         """Every build on the board, without asking who has it."""
-        return {job.details["build"] for job in self._read() if (job.details or {}).get("build")}
+        return {build for job in self._read() if (build := _build_of(job)) is not None}
+
+    def holders(self, builds: Collection[str]) -> dict[str, list[str]]:
+        """For each of these builds those who have claimed a job of it; most have one job."""
+        found: dict[str, list[str]] = {}
+        for job in self._read():
+            build = _build_of(job)
+            if build is not None and build in builds:
+                owner = self._owner(job)
+                if owner is not None:
+                    found.setdefault(build, []).append(owner)
+        return found
 
     def _owner(self, job: Any) -> str | None:
         from taskflow import exceptions
@@ -254,6 +293,19 @@ class Board:
         except (exceptions.NotFound, exceptions.JobFailure):
             return None
         return str(owner) if owner else None
+
+
+def _build_of(job: Any) -> str | None:
+    build = (job.details or {}).get("build")
+    return build if isinstance(build, str) else None
+
+
+def _shuffled(jobs: list[Any]) -> list[Any]:
+    """In their order by blocks, and within a block in none."""
+    blocks = [jobs[i : i + SHUFFLED] for i in range(0, len(jobs), SHUFFLED)]
+    for block in blocks:
+        random.shuffle(block)
+    return [job for block in blocks for job in block]
 
 
 def _all_jobs(board: Any) -> Any:

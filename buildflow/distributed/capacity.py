@@ -3,25 +3,34 @@
 A claim is an effect like any other: made under its key, found by its key, released by its key. The
 host's row is touched first, so that two builds that want the last room take turns and one of them
 is refused (nova/compute/claims.py, which counts on one host's own view).
+
+A host that no conductor has offered for `SILENT_S` is down: its conductor has died or lost the
+store. This compares clocks of different machines, which must agree within some seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
-from sqlalchemy import Connection, delete, func, insert, select, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, delete, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from buildflow.distributed.placement import Room, choose
-from buildflow.drivers.protocols import Demand
+from buildflow.distributed.transaction import transact
+from buildflow.drivers.protocols import Demand, Thing
 from buildflow.engine.clock import Clock, stamp
 from buildflow.engine.schema import claims, hosts
 from buildflow.engine.store import Row, Store
 from buildflow.errors import Exhausted
 
 UP, DOWN, DISABLED = "up", "down", "disabled"
+# conductors offer their hosts this often, so that three offers may be missed
+OFFER_S: Final = 5.0
+SILENT_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,99 +49,114 @@ class Capacity:
 
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
+        self._shared: set[str] = set()  # hosts stay known: no need to ask twice
+
+    # --- hosts -----------------------------------------------------------------------------------
 
     def offer(self, host: HostRow) -> None:
         """Say that a host is there, with its room; one that was disabled stays so."""
-        now = stamp(self._clock.now())
+        self._present(host, {"state": UP, "reason": None}, DOWN)
+
+    def doubt(self, host: HostRow, reason: str) -> None:
+        """Say that a host of ours can't be used now, and why; one that was disabled stays so."""
+        self._present(host, {"state": DOWN, "reason": reason}, UP)
+
+    def _present(self, host: HostRow, change: Mapping[str, Any], where: str) -> None:
         values = {
             "uri": host.uri, "vcpus": host.vcpus, "memory_mib": host.memory_mib,
-            "disk_gib": host.disk_gib, "seen_at": now, "reason": None,
+            "disk_gib": host.disk_gib, "seen_at": stamp(self._clock.now()),
         }  # fmt: skip
+        postgresql = self._store.engine.dialect.name == "postgresql"
+        make = pg_insert if postgresql else sqlite_insert
 
         def work(connection: Connection) -> None:
-            known = connection.execute(
-                update(hosts).where(hosts.c.name == host.name).values(**values, seq=hosts.c.seq + 1)
-            )
-            if known.rowcount == 0:
-                connection.execute(insert(hosts).values(name=host.name, state=UP, seq=0, **values))
+            # two conductors that serve one host may meet here
             connection.execute(
-                update(hosts)
-                .where((hosts.c.name == host.name) & (hosts.c.state == DOWN))
-                .values(state=UP)
+                make(hosts)
+                .values(name=host.name, seq=0, **change, **values)
+                .on_conflict_do_nothing()
+            )
+            mine = hosts.c.name == host.name
+            connection.execute(update(hosts).where(mine).values(**values, seq=hosts.c.seq + 1))
+            connection.execute(
+                update(hosts).where(mine & (hosts.c.state == where)).values(**change)
             )
 
-        self._do(work)
+        transact(self._store, work)
 
     def mark(self, name: str, state: str, reason: str | None = None) -> bool:
         """Set a host up, down or disabled; False when there is no such host."""
+        statement = update(hosts).where(hosts.c.name == name).values(state=state, reason=reason)
+        return transact(self._store, lambda c: int(c.execute(statement).rowcount)) > 0
 
-        def work(connection: Connection) -> int:
-            result = connection.execute(
-                update(hosts).where(hosts.c.name == name).values(state=state, reason=reason)
-            )
-            return int(result.rowcount)
-
-        return bool(self._do(work))
+    def shares(self, host: str) -> bool:
+        """Whether a host belongs to conductors, so that room on it must be claimed."""
+        if host not in self._shared:
+            statement = select(hosts.c.name).where(hosts.c.name == host)
+            if transact(self._store, lambda c: c.execute(statement).first()) is None:
+                return False
+            self._shared.add(host)
+        return True
 
     def listed(self) -> list[Row]:
-        """Every host with what is claimed of it."""
-        used = (
-            select(
-                claims.c.host,
-                func.count().label("builds"),
-                func.sum(claims.c.vcpus).label("vcpus_used"),
-                func.sum(claims.c.memory_mib).label("memory_mib_used"),
-                func.sum(claims.c.disk_gib).label("disk_gib_used"),
-            )
-            .group_by(claims.c.host)
-            .subquery()
-        )
+        """Every host with what is claimed of it; one that has been silent is down."""
+        used = _used()
         statement = (
-            select(
-                hosts,
-                func.coalesce(used.c.builds, 0).label("builds"),
-                func.coalesce(used.c.vcpus_used, 0).label("vcpus_used"),
-                func.coalesce(used.c.memory_mib_used, 0).label("memory_mib_used"),
-                func.coalesce(used.c.disk_gib_used, 0).label("disk_gib_used"),
-            )
+            select(hosts, *(func.coalesce(column, 0).label(column.name) for column in _sums(used)))
             .select_from(hosts.outerjoin(used, hosts.c.name == used.c.host))
             .order_by(hosts.c.name)
         )
-
-        def work(connection: Connection) -> Any:
-            return [dict(row) for row in connection.execute(statement).mappings()]
-
-        rows: list[Row] = self._do(work)
+        rows = transact(self._store, lambda c: [dict(r) for r in c.execute(statement).mappings()])
         for row in rows:
             del row["seq"]
+            row["state"], row["reason"] = self._state(row)
         return rows
+
+    def alive(self, name: str) -> bool:
+        """Whether a conductor serves this host now, be it disabled for new builds or not."""
+        statement = select(hosts).where(hosts.c.name == name)
+        row = transact(self._store, lambda c: c.execute(statement).mappings().first())
+        return row is not None and self._state(row)[0] != DOWN
+
+    def _state(self, row: Any) -> tuple[str, str | None]:
+        """What a host's row says now, and why."""
+        silent_since = stamp(self._clock.now() - timedelta(seconds=SILENT_S))
+        if row["state"] == UP and row["seen_at"] < silent_since:
+            return DOWN, f"no conductor has offered it since {row['seen_at']}"
+        return row["state"], row["reason"]
+
+    # --- claims ----------------------------------------------------------------------------------
+
+    def inventory(self) -> Iterable[Thing]:
+        """Every claim, for `gc`."""
+        statement = select(claims.c.key, claims.c.build)
+        for key, build in transact(self._store, lambda c: c.execute(statement).all()):
+            yield Thing(kind="claim", id=key, key=key, build=build)
 
     def find(self, key: str) -> Row | None:
         """The claim with this key."""
-
-        def work(connection: Connection) -> Any:
-            row = connection.execute(select(claims).where(claims.c.key == key)).mappings().first()
-            return dict(row) if row is not None else None
-
-        found: Row | None = self._do(work)
-        return found
+        return transact(self._store, lambda connection: _claim(connection, key))
 
     def claim(self, key: str, build: str, host: str, demand: Demand) -> Row:
         """Take room on a host. Raises Exhausted: no room, down, or a group is against it."""
+        postgresql = self._store.engine.dialect.name == "postgresql"
 
         def work(connection: Connection) -> Row:
+            if postgresql and demand.affinity_group is not None:
+                # the first two machines of a group must not begin it on two hosts at once
+                connection.execute(
+                    text("SELECT pg_advisory_xact_lock(7236424, hashtext(:name))"),
+                    {"name": demand.affinity_group},
+                )
             touched = connection.execute(
                 update(hosts).where(hosts.c.name == host).values(seq=hosts.c.seq + 1)
             )
             if touched.rowcount == 0:
                 raise Exhausted(f"host {host} is not known", driver="capacity")
-            present = (
-                connection.execute(select(claims).where(claims.c.key == key)).mappings().first()
-            )
+            present = _claim(connection, key)
             if present is not None:
-                return dict(present)
-            rooms = self._rooms(connection, demand, [host])
-            refusal = rooms[0].refusal(demand)
+                return present
+            refusal = self._rooms(connection, demand, [host])[0].refusal(demand)
             if refusal is not None:
                 raise Exhausted(f"host {host}: {refusal}", driver="capacity")
             row = {
@@ -144,61 +168,75 @@ class Capacity:
             connection.execute(insert(claims).values(**row))
             return row
 
-        claimed: Row = self._do(work)
-        return claimed
+        return transact(self._store, work)
 
     def release(self, key: str) -> None:
         """Give room back; a claim that is not there is success."""
-        self._do(lambda connection: connection.execute(delete(claims).where(claims.c.key == key)))
+        transact(self._store, lambda c: c.execute(delete(claims).where(claims.c.key == key)))
+
+    # --- placement -------------------------------------------------------------------------------
 
     def place(self, demand: Demand, among: Sequence[str], tried: Sequence[str]) -> str:
         """The host with the most room for `demand` of those not tried yet. Raises Exhausted."""
-        rooms = self._do(lambda connection: self._rooms(connection, demand, among))
-        return choose(rooms, demand, tried)
+        return choose(self.rooms(demand, among), demand, tried)
 
-    def _rooms(self, connection: Connection, demand: Demand, among: Sequence[str]) -> list[Room]:
-        rows = connection.execute(
-            select(hosts).where(hosts.c.name.in_(list(among))).order_by(hosts.c.name)
-        ).mappings()
-        taken: dict[str, list[Mapping[str, Any]]] = {}
-        for claim in connection.execute(
-            select(claims).where(claims.c.host.in_(list(among)))
-        ).mappings():
-            taken.setdefault(claim["host"], []).append(dict(claim))
-        groups = self._group_hosts(connection, demand)
-        rooms = []
-        for row in rows:
-            mine = taken.get(row["name"], [])
-            rooms.append(
-                Room(
-                    host=row["name"],
-                    state=row["state"],
-                    vcpus=row["vcpus"] - sum(c["vcpus"] for c in mine),
-                    memory_mib=row["memory_mib"] - sum(c["memory_mib"] for c in mine),
-                    disk_gib=row["disk_gib"] - sum(c["disk_gib"] for c in mine),
-                    anti_affine=any(
-                        c["anti_affinity_group"] == demand.anti_affinity_group
-                        for c in mine
-                        if demand.anti_affinity_group is not None
-                    ),
-                    group_elsewhere=bool(groups) and row["name"] not in groups,
-                )
-            )
-        return rooms
+    def rooms(self, demand: Demand, among: Sequence[str] | None = None) -> list[Room]:
+        """What is left on each of these hosts, by default on every one, as `demand` sees it."""
+        return transact(self._store, lambda c: self._rooms(c, demand, among))
 
-    def _group_hosts(self, connection: Connection, demand: Demand) -> set[str]:
-        """Where the machines of the affinity group are; one that none has is free to begin."""
-        if demand.affinity_group is None:
-            return set()
-        return set(
-            connection.execute(
-                select(claims.c.host).where(claims.c.affinity_group == demand.affinity_group)
-            ).scalars()
+    def _rooms(
+        self, connection: Connection, demand: Demand, among: Sequence[str] | None
+    ) -> list[Room]:
+        used = _used(among)
+        statement = (
+            select(hosts, *_sums(used))
+            .select_from(hosts.outerjoin(used, hosts.c.name == used.c.host))
+            .order_by(hosts.c.name)
         )
+        if among is not None:
+            statement = statement.where(hosts.c.name.in_(list(among)))
+        rows = connection.execute(statement).mappings().all()
+        together = _hosts_of(connection, claims.c.affinity_group, demand.affinity_group)
+        apart = _hosts_of(connection, claims.c.anti_affinity_group, demand.anti_affinity_group)
+        return [
+            Room(
+                host=row["name"],
+                state=self._state(row)[0],
+                vcpus=row["vcpus"] - (row["vcpus_used"] or 0),
+                memory_mib=row["memory_mib"] - (row["memory_mib_used"] or 0),
+                disk_gib=row["disk_gib"] - (row["disk_gib_used"] or 0),
+                anti_affine=row["name"] in apart,
+                group_elsewhere=bool(together) and row["name"] not in together,
+            )
+            for row in rows
+        ]
 
-    def _do(self, work: Any) -> Any:
-        try:
-            with self._store.engine.begin() as connection:
-                return work(connection)
-        except SQLAlchemyError as error:
-            raise self._store.translate(error) from error
+
+def _claim(connection: Connection, key: str) -> Row | None:
+    row = connection.execute(select(claims).where(claims.c.key == key)).mappings().first()
+    return dict(row) if row is not None else None
+
+
+def _used(among: Sequence[str] | None = None) -> Any:
+    """What is claimed of each host."""
+    statement = select(
+        claims.c.host,
+        func.count().label("builds"),
+        func.sum(claims.c.vcpus).label("vcpus_used"),
+        func.sum(claims.c.memory_mib).label("memory_mib_used"),
+        func.sum(claims.c.disk_gib).label("disk_gib_used"),
+    ).group_by(claims.c.host)
+    if among is not None:
+        statement = statement.where(claims.c.host.in_(list(among)))
+    return statement.subquery()
+
+
+def _sums(used: Any) -> list[Any]:
+    return [column for column in used.c if column.name != "host"]
+
+
+def _hosts_of(connection: Connection, column: Any, group: str | None) -> set[str]:
+    """Where the machines of a group are; one that none has is free to begin."""
+    if group is None:
+        return set()
+    return set(connection.execute(select(claims.c.host).where(column == group)).scalars())

@@ -70,7 +70,7 @@ def submit(
 ) -> int:
     """Post a build for any conductor to take; returns at once."""
     from buildflow.distributed.board import Board, BoardUnusable
-    from buildflow.distributed.jobs import Jobs
+    from buildflow.distributed.jobs import ASKED, Jobs
 
     invocation = invocation_of(options.pop("ctx"))
     request_id = options.pop("request_id")
@@ -87,7 +87,8 @@ def submit(
                     board.post(row["id"])
                 except BoardUnusable as error:
                     posted = False
-                    invocation.say(f"buildflow: {error.summary}; a conductor posts it again")
+                    known.post(row["id"], ASKED)
+                    invocation.say(f"buildflow: {error.summary}; a conductor will post it")
     board.close()
     if invocation.json:
         invocation.document(
@@ -112,7 +113,8 @@ def conductor(
         list[str] | None,
         typer.Option(
             metavar="[NAME=]URI",
-            help="A host on which to finish the builds of a conductor that died; repeatable.",
+            help="A host on which to finish the builds of a conductor that died; repeatable."
+            " Its files must be reachable under the same --home.",
         ),
     ] = None,
     name: Annotated[
@@ -141,7 +143,12 @@ def conductor(
     from buildflow.distributed.board import Board
     from buildflow.distributed.capacity import Capacity
     from buildflow.distributed.conductor import Conductor
-    from buildflow.distributed.hosts import Host, offered, parse_hosts, world_of_hosts
+    from buildflow.distributed.hosts import (
+        offered,
+        parse_hosts,
+        require_one_root,
+        world_of_hosts,
+    )
     from buildflow.distributed.metrics import Metrics
     from buildflow.distributed.tracing import trace_steps
     from buildflow.engine.clock import SystemClock
@@ -151,8 +158,11 @@ def conductor(
     settings = invocation.settings
     who = name or f"{os.uname().nodename}-{os.getpid()}"
     board = Board(_required(jobboard), who, expiry_s=expiry)
-    mine = parse_hosts(host or [f"{os.uname().nodename}={settings.libvirt_uri}"])
-    spare = [Host(h.name, h.uri) for h in parse_hosts(standby or ())]
+    texts = host or ([] if standby else [f"{os.uname().nodename}={settings.libvirt_uri}"])
+    mine, spare = parse_hosts(texts), parse_hosts(standby or ())
+    parse_hosts([*texts, *(standby or ())])  # each name once in all
+    require_one_root([*mine, *spare])
+    rows = [offered(each, settings) for each in mine]
     clock = SystemClock()
     store = Store(settings.store_url)
     metrics = Metrics()
@@ -161,17 +171,25 @@ def conductor(
         invocation.say(f"{who}: figures on http://127.0.0.1:{port}/metrics")
     world = world_of_hosts(settings, mine, Capacity(store, clock), invocation.say, standby=spare)
     engine = VmEngine(settings, world, store=store, clock=clock, listener=metrics.heard)
-    trace_steps(engine)
+    tracer = trace_steps(engine)
+
+    def forget(build: str, status: str | None) -> None:
+        metrics.forget(build)
+        if tracer is not None:
+            tracer.ended(build, status)
+
     worker = Conductor(
         engine,
         board,
-        hosts=[offered(each, settings) for each in mine],
+        hosts=rows,
         max_builds=max_builds,
         metrics=metrics,
         on_event=lambda line: invocation.say(f"{who}: {line}"),
+        on_end=forget,
     )
     told = _stop_on_signals(worker, invocation, who)
-    invocation.say(f"{who}: taking builds from {board.url} for {', '.join(h.name for h in mine)}")
+    names = [each.name for each in mine] + [f"{each.name} (standby)" for each in spare]
+    invocation.say(f"{who}: taking builds from {board.url} for {', '.join(names)}")
     try:
         worker.run()
     finally:
@@ -253,19 +271,20 @@ def jobs(
 ) -> int:
     """List the jobs that wait, run or were set aside."""
     from buildflow.distributed.board import Board
-    from buildflow.distributed.jobs import Jobs
+    from buildflow.distributed.jobs import ASKED, Jobs
 
     invocation = invocation_of(ctx)
     with invocation.open_engine() as engine:
         known = Jobs(engine.store, engine.clock)
-        if retry:
-            board = Board(_required(jobboard), "jobs")
-            for each in retry:
-                row = engine.store.find(each)
-                known.post(row["id"])
-                board.post(row["id"])
-            board.close()
+        for each in retry or ():
+            known.post(engine.store.find(each)["id"], ASKED)  # a conductor puts it on the board
         rows = known.listed(limit)
+    if jobboard:
+        board = Board(jobboard, "jobs")
+        holders = board.holders({row["build"] for row in rows})
+        board.close()
+        for row in rows:
+            row["conductor"] = ", ".join(holders.get(row["build"], [])) or None
     if invocation.json:
         invocation.document(rows)
         return 0
@@ -273,7 +292,7 @@ def jobs(
         print("no jobs: `buildflow submit` posts one")
         return 0
     _table(
-        ("BUILD", "NAME", "JOB", "STATUS", "HOST", "TRIES", "WHY"),
+        ("BUILD", "NAME", "JOB", "STATUS", "HOST", "CONDUCTOR", "TRIES", "WHY"),
         [_job_line(row) for row in rows],
     )
     return 0
@@ -286,6 +305,7 @@ def _job_line(row: Row) -> tuple[str, ...]:
         row["state"],
         row["status"],
         row["host"] or "-",
+        row.get("conductor") or "-",
         str(row["tries"]),
         row["reason"] or "",
     )

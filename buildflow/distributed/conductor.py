@@ -7,11 +7,16 @@ Follows TaskFlow's conductors, with the guards that those lack (tests/distribute
   new owner, and the store's epoch refuses whatever came too late;
 * a job is consumed only once its build's row says that it has ended, never because a flow failed;
 * a job that can't be carried out here backs off, and stands aside after a limit: never dropped;
-* a board that lost its jobs (restarted without persistence) is given them again from the store.
+* a board that lost its jobs (restarted without persistence) is given them again from the store;
+* a build is taken over from an owner that seems to live only when no job of it is held any more.
+
+What it takes: a build that has begun, when its host is ours; one that has not, when a host of ours
+has room; and one that is to stop, when nobody serves its host any more.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -22,16 +27,22 @@ from typing import Final
 
 from buildflow.api import VmEngine
 from buildflow.distributed.board import Board, BoardUnusable, Posting
-from buildflow.distributed.capacity import DOWN, Capacity, HostRow
-from buildflow.distributed.jobs import Jobs
+from buildflow.distributed.capacity import OFFER_S, Capacity, HostRow
+from buildflow.distributed.jobs import ASIDE, Jobs
 from buildflow.distributed.metrics import Metrics
+from buildflow.distributed.placement import choose
 from buildflow.distributed.redact import text_without_credentials
+from buildflow.distributed.request import demand_of, intention_of
+from buildflow.engine.clock import stamp
+from buildflow.engine.guard import Intention
 from buildflow.engine.run import LOST
 from buildflow.engine.store import ENDED, Row
-from buildflow.errors import BadInput, BuildflowError, HostUnusable, StaleOwner, StoreError
+from buildflow.errors import BuildflowError, Exhausted, StaleOwner, StoreError
 
 LOG: Final = logging.getLogger(__name__)
 IDLE_S: Final = 0.1
+# how often requests of processes without a jobboard are looked for
+ASKED_S: Final = 1.0
 
 
 @dataclass(slots=True)
@@ -43,8 +54,9 @@ class _Work:
 class Conductor:
     """One process's conductor over `engine`, whose world says which hosts it serves.
 
-    `expiry_s`: how long after this process died others may take its builds over. `on_event` is told
-    a line about each claim, end and loss.
+    `board.expiry_s`: how long after this process died others may take its builds over. `hosts` are
+    offered for new builds. `on_event` is told a line about each claim, end and loss; `on_end` a
+    build's id and status, None where it goes on elsewhere.
     """
 
     def __init__(
@@ -56,6 +68,7 @@ class Conductor:
         max_builds: int = 10,
         metrics: Metrics | None = None,
         on_event: Callable[[str], None] | None = None,
+        on_end: Callable[[str, str | None], None] | None = None,
     ) -> None:
         self.engine, self.board = engine, board
         self.jobs = Jobs(engine.store, engine.clock)
@@ -64,6 +77,7 @@ class Conductor:
         self.max_builds = max_builds
         self.metrics = metrics or Metrics()
         self._on_event = on_event or (lambda _line: None)
+        self._on_end = on_end or (lambda _build, _status: None)
         self._pool = ThreadPoolExecutor(max_builds, thread_name_prefix="conduct")
         self._work: dict[str, _Work] = {}
         self._lock = threading.Lock()
@@ -71,14 +85,24 @@ class Conductor:
         self._handing_over = threading.Event()
         self._stopped = threading.Event()
         self._free = threading.Semaphore(max_builds)
+        self._sick: dict[str, str] = {}  # hosts of ours that can't be used, and why
+        self._said = ""
 
     # --- the loop --------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Take jobs until `drain` or `hand_over` is called and the last build has ended here."""
-        self._offer_hosts()
-        keeper = threading.Thread(target=self._keep_claims, name="keep claims", daemon=True)
-        keeper.start()
+        threads = [
+            threading.Thread(target=self._keep_claims, name="keep claims", daemon=True),
+            threading.Thread(target=self._mend_board, name="mend board", daemon=True),
+        ]
+        # one each: a hypervisor that hangs must not have the other hosts look dead
+        tending = [
+            threading.Thread(target=self._tend, args=(host,), name=f"tend {host.name}", daemon=True)
+            for host in self.hosts
+        ]
+        for thread in (*threads, *tending):
+            thread.start()
         try:
             while not self._draining.is_set():
                 if not self._take_one():
@@ -87,7 +111,8 @@ class Conductor:
         finally:
             self._stopped.set()
             self._pool.shutdown(wait=True)
-            keeper.join()
+            for thread in threads:
+                thread.join()
             self.board.close()
 
     def drain(self) -> None:
@@ -98,23 +123,23 @@ class Conductor:
 
     def hand_over(self) -> None:
         """Leave what runs here at its next safe point, for others to go on with at once."""
-        self._draining.set()
         self._handing_over.set()
-        with self._lock:
-            running = list(self._work)
-        for build in running:
-            self._let_go(build)
+        self._draining.set()
 
     def _await_work(self) -> None:
         while True:
             with self._lock:
-                if not self._work:
-                    return
+                running = list(self._work)
+            if not running:
+                return
+            if self._handing_over.is_set():
+                for build in running:  # each time: one may only now have become a run
+                    self._let_go(build)
             time.sleep(IDLE_S)
 
     def _take_one(self) -> bool:
         """Claim one job and start it; False when there is none for us now."""
-        if not self._free.acquire(blocking=False):
+        if not self._free.acquire(timeout=IDLE_S):
             return False
         taken = False
         try:
@@ -122,12 +147,8 @@ class Conductor:
             if posting is not None:
                 taken = self._try(posting)
             return taken or posting is not None
-        except BoardUnusable as error:
-            self._event(error.summary)
-            self._draining.wait(1.0)
-            return False
-        except StoreError as error:
-            self._event(error.summary)
+        except (BoardUnusable, StoreError) as error:
+            self._event_once(error.summary)
             self._draining.wait(1.0)
             return False
         finally:
@@ -139,69 +160,128 @@ class Conductor:
         with self._lock:
             if build in self._work:
                 return False
-        row = self.engine.store.build(build)
-        if not self._wanted(build, row):
-            return False
-        if not self.board.claim(posting):
+        if not self._wanted(self.jobs.glance(build)) or not self.board.claim(posting):
             return False
         work = _Work(posting)
         with self._lock:
             self._work[build] = work
+        self._said = ""
         self.metrics.claimed()
         self._pool.submit(self._carry, work)
         return True
 
-    def _wanted(self, build: str, row: Row | None) -> bool:
-        """Whether a job is ours to try now: not one that waits, nor one on a host of others."""
-        if row is None or row["status"] in ENDED:
+    def _wanted(self, row: Row | None) -> bool:
+        """Whether a job is ours to try now; see the module."""
+        if row is None or intention_of(row) is None:
             return True  # to be taken off the board
-        if self.jobs.must_wait(self.jobs.row(build)):
+        if self.jobs.must_wait(row):
             return False
         host = row["host"]
-        return host is None or host in self.engine.world.computes
+        deadline = row["deadline_at"]
+        late = deadline is not None and deadline < stamp(self.engine.clock.now())
+        if host is not None:
+            ours = host in self.engine.world.computes and host not in self._sick
+            to_end = late or (row["stop"] is not None and row["status"] not in ENDED)
+            return ours or (to_end and not self.capacity.alive(host))
+        if late or row["stop"] is not None:
+            return True
+        return self._has_room(row)
+
+    def _has_room(self, row: Row) -> bool:
+        """Whether a host of ours can take a new build; where no host at all can, it backs off."""
+        demand = demand_of(json.loads(row["inputs"]))
+        ours = [host.name for host in self.hosts if host.name not in self._sick]
+        if ours and any(r.refusal(demand) is None for r in self.capacity.rooms(demand, ours)):
+            return True
+        try:
+            choose(self.capacity.rooms(demand), demand, ())
+        except Exhausted as error:
+            if self.hosts and self.jobs.failed(row["id"], error.summary):
+                self._event(f"{row['name'] or row['id']}: {error.summary}; set aside")
+                self.metrics.set_aside()
+        return False
 
     # --- one build -------------------------------------------------------------------------------
 
     def _carry(self, work: _Work) -> None:
         build = work.posting.build
+        status: str | None = None
         try:
-            self._carry_out(work)
+            status = self._carry_out(work)
+        except StoreError as error:  # it is away: no fault of the job's
+            self._event_once(error.summary)
+            self._give_back(work)
         except BaseException as error:
             LOG.exception("build %s", build)
             self._event(f"{build}: {text_without_credentials(repr(error))}")
+            self._give_back(work)
         finally:
             with self._lock:
                 self._work.pop(build, None)
+            self._on_end(build, status)
             self._free.release()
 
-    def _carry_out(self, work: _Work) -> None:
+    def _carry_out(self, work: _Work) -> str | None:
+        """Bring one build to its end; returns its status, None when it goes on elsewhere."""
         build = work.posting.build
         started = time.monotonic()
-        row = self.engine.store.build(build)
+        row = self.jobs.glance(build)
         if row is None:
             self._event(f"{build}: its job names no build of this store; taken off the board")
-            self.board.consume(work.posting)
-            return
-        try:
-            if row["status"] not in ENDED:
-                self._event(f"{row['name'] or build}: claimed by {self.board.who}")
-                self.engine.carry_out(build, take_over=True)
-        except StaleOwner as error:
-            self.metrics.lost()
-            self._event(f"{row['name'] or build}: {error.summary}")
+        elif row["job"] != ASIDE:  # such a job leaves the board; `buildflow jobs` lists it
+            intention = intention_of(row)
+            if intention is not None:
+                return self._work_on(work, row, intention, started)
+            self.jobs.forget(build)
+        self._patiently(lambda: self.board.consume(work.posting))
+        return None
+
+    def _work_on(self, work: _Work, row: Row, intention: Intention, started: float) -> str | None:
+        build, name = row["id"], row["name"] or row["id"]
+        holder = self._other_holder(row)
+        if holder is not None:
+            self._event(f"{name}: posted twice, and {holder} is at work on it")
+            self._patiently(lambda: self.board.consume(work.posting))
+            return None
+        if work.lost or self._handing_over.is_set():
             self._give_back(work)
-            return
-        except (BadInput, BuildflowError) as error:
+            return None
+        self._event(f"{name}: claimed by {self.board.who}")
+        try:
+            self.engine.carry_out(build, intention, take_over=True)
+        except StaleOwner as error:
+            if not self._handing_over.is_set():
+                self.metrics.lost()
+            self._event(f"{name}: {error.summary}")
+            self._give_back(work)
+            return None
+        except StoreError:
+            raise
+        except BuildflowError as error:
             self._set_back(work, error)
-            return
+            return None
         ended = self.engine.store.build(build)
         if ended is None or ended["status"] not in ENDED:
             self._give_back(work)
-            return
-        self.metrics.ended(ended["status"], time.monotonic() - started)
-        self._event(f"{row['name'] or build}: {ended['status']}")
-        self._patiently(lambda: self.board.consume(work.posting))
+            return None
+        status = str(ended["status"])
+        self.metrics.ended(status, time.monotonic() - started)
+        self._event(f"{name}: {status}")
+        # the row first: who finds the job without it sees that the build has ended
         self.jobs.forget(build)
+        self._patiently(lambda: self.board.consume(work.posting))
+        return status
+
+    def _other_holder(self, row: Row) -> str | None:
+        """Who else has a claim on the build that we have just claimed a job of.
+
+        A board may hold two jobs of one build, as when it was restored. Its owner is only asked
+        about when it seems to live: the board's word is enough that a dead one has lost it.
+        """
+        if row["status"] == "queued" or not self.engine.owner_lives(row):
+            return None
+        holders = self.board.holders({row["id"]}).get(row["id"], [])
+        return next((holder for holder in holders if holder != self.board.who), None)
 
     def _give_back(self, work: _Work) -> None:
         """The build goes on elsewhere: the claim, if we still hold it, is given up."""
@@ -211,24 +291,13 @@ class Conductor:
     def _set_back(self, work: _Work, error: BuildflowError) -> None:
         build = work.posting.build
         reason = text_without_credentials(error.summary)
-        if isinstance(error, HostUnusable):
-            self._doubt_host(build, reason)
-        try:
-            aside = self.jobs.failed(build, reason)
-        except StoreError:
-            aside = False
-        told = "set aside" if aside else "to be tried again"
-        self._event(f"{build}: {reason}; {told}")
+        aside = self.jobs.failed(build, reason)
+        self._event(f"{build}: {reason}; {'set aside' if aside else 'to be tried again'}")
         if aside:
             self.metrics.set_aside()
             self._patiently(lambda: self.board.consume(work.posting))
         else:
             self._give_back(work)
-
-    def _doubt_host(self, build: str, reason: str) -> None:
-        row = self.engine.store.build(build)
-        if row is not None and row["host"] is not None:
-            self.capacity.mark(row["host"], DOWN, reason)
 
     def _patiently(self, act: Callable[[], None], seconds: float = 30.0) -> None:
         """Do something on the board, which may be away for a moment."""
@@ -246,54 +315,84 @@ class Conductor:
     # --- claims --------------------------------------------------------------------------------
 
     def _keep_claims(self) -> None:
-        """Extend every claim at a quarter of its expiry; offer the hosts and mend the board."""
-        period = self.board.expiry_s / 4
-        mended = time.monotonic()
-        while not self._stopped.wait(period):
+        """Extend every claim at a quarter of its expiry."""
+        while not self._stopped.wait(self.board.expiry_s / 4):
             with self._lock:
                 works = list(self._work.values())
-            for work in works:
-                self._keep(work)
             self.metrics.running(len(works))
-            if time.monotonic() - mended >= self.board.expiry_s:
-                mended = time.monotonic()
-                self._mend()
+            for work in works:
+                try:
+                    kept = self.board.extend(work.posting)
+                except BoardUnusable:
+                    break  # nobody knows; the epoch decides if it comes to that
+                if not kept:
+                    self._lose(work)
 
-    def _keep(self, work: _Work) -> None:
-        try:
-            kept = self.board.extend(work.posting)
-        except BoardUnusable:
-            return  # nobody knows; the epoch decides if it comes to that
-        if not kept and not work.lost:
-            with self._lock:
-                still = self._work.get(work.posting.build) is work
-            if still:
-                work.lost = True
-                self.metrics.lost()
-                self._event(f"{work.posting.build}: the claim is lost; left to its new owner")
-                self._let_go(work.posting.build)
+    def _lose(self, work: _Work) -> None:
+        build = work.posting.build
+        with self._lock:
+            if work.lost or self._work.get(build) is not work:
+                return
+            work.lost = True
+        self.metrics.lost()
+        self._event(f"{build}: the claim is lost; left to its new owner")
+        self._let_go(build)
 
     def _let_go(self, build: str) -> None:
         run = self.engine.running(build)
         if run is not None:
             run.note_stop(LOST, "the claim on its job")
 
-    def _mend(self) -> None:
-        """Post again what the board has lost, and say that our hosts are there."""
-        try:
-            self._offer_hosts()
-            self.metrics.queue(len(self.jobs.listed(limit=None)))
-            for build in self.jobs.unposted(self.board.posted()):
-                with self._lock:
-                    ours = build in self._work
-                if not ours:
-                    self.board.post(build)
-        except BuildflowError as error:
-            self._event(error.summary)
+    # --- hosts and board -------------------------------------------------------------------------
 
-    def _offer_hosts(self) -> None:
-        for host in self.hosts:
-            self.capacity.offer(host)
+    def _tend(self, host: HostRow) -> None:
+        """Say that a host of ours is there, or why it can't be used."""
+        while True:
+            try:
+                try:
+                    self.engine.world.on(host.name).check()
+                except BuildflowError as error:
+                    reason = text_without_credentials(error.summary)
+                    if self._sick.get(host.name) != reason:
+                        self._event(f"host {host.name} is down: {reason}")
+                    self._sick[host.name] = reason
+                    self.capacity.doubt(host, reason)
+                else:
+                    self.capacity.offer(host)
+                    if self._sick.pop(host.name, None) is not None:
+                        self._event(f"host {host.name} is up")
+            except StoreError as error:
+                self._event_once(error.summary)
+            if self._stopped.wait(OFFER_S):
+                return
+
+    def _mend_board(self) -> None:
+        """Put on the board what others asked for, and what it has lost."""
+        expiry = self.board.expiry_s
+        look_again_at = 0.0
+        while not self._stopped.wait(ASKED_S):
+            try:
+                missing = self.jobs.asked()
+                if time.monotonic() >= look_again_at:
+                    look_again_at = time.monotonic() + expiry
+                    self.jobs.adopt(older_s=expiry)
+                    count = self.jobs.count()
+                    self.metrics.queue(count)
+                    if self.board.count() < count:
+                        missing += self.jobs.unposted(self.board.posted(), older_s=expiry)
+                for build in missing:
+                    with self._lock:
+                        ours = build in self._work
+                    if not ours:
+                        self.board.post(build)
+            except BuildflowError as error:
+                self._event_once(error.summary)
 
     def _event(self, line: str) -> None:
         self._on_event(line)
+
+    def _event_once(self, line: str) -> None:
+        """Say something that may go on for long, and that several threads find out."""
+        if line != self._said:
+            self._said = line
+            self._event(line)

@@ -15,7 +15,9 @@ from buildflow.distributed.capacity import HostRow
 from buildflow.distributed.redact import without_credentials
 from buildflow.drivers.protocols import CapacityDriver, ComputeDriver
 from buildflow.drivers.world import LazyHosts, World
-from buildflow.errors import BadInput
+from buildflow.engine.clock import Clock
+from buildflow.engine.store import Store
+from buildflow.errors import BadInput, HostUnusable
 
 # as Nova's cpu_allocation_ratio: a guest's processor is seldom busy
 VCPUS_PER_CPU: Final = 4
@@ -103,7 +105,13 @@ def _local(settings: Settings) -> dict[str, int]:
 def _remote(uri: str) -> dict[str, int]:
     import libvirt
 
-    connection = libvirt.openReadOnly(uri)
+    try:
+        connection = libvirt.openReadOnly(uri)
+    except libvirt.libvirtError as error:
+        raise HostUnusable(
+            f"cannot ask {without_credentials(uri)} what room it has: {error.get_error_message()};"
+            " give vcpus=, memory= and disk="
+        ) from error
     try:
         _, memory_mib, cpus, *_ = connection.getInfo()
     finally:
@@ -125,7 +133,7 @@ def world_of_hosts(
     """
     from buildflow.drivers.registry import open_driver
 
-    first = _settings_of(settings, hosts[0])
+    first = _settings_of(settings, [*hosts, *standby][0])
     makers = {host.name: partial(_open_host, settings, host, say) for host in (*hosts, *standby)}
     return World(
         computes=LazyHosts(makers),
@@ -135,6 +143,35 @@ def world_of_hosts(
         capacity=capacity,
         standby=[host.name for host in standby],
     )
+
+
+def stand_by_shared(world: World, settings: Settings, store: Store, clock: Clock) -> None:
+    """Have `world` serve the hosts that conductors have offered, to finish what is on them.
+
+    Without any it stays as it is.
+    """
+    from buildflow.distributed.capacity import Capacity
+
+    capacity = Capacity(store, clock)
+    found = [Host(row["name"], row["uri"]) for row in capacity.listed()]
+    if found:
+        world.capacity = capacity
+        others = [host for host in found if host.name not in world.computes]
+        world.stand_by({host.name: partial(_open_host, settings, host, _silent) for host in others})
+
+
+def require_one_root(hosts: Sequence[Host]) -> None:
+    """Refuse two embedded hypervisors: libvirt runs one in a process. Raises BadInput."""
+    embedded = [host.name for host in hosts if urlsplit(host.uri).path.startswith("/embed")]
+    if len(embedded) > 1:
+        raise BadInput(
+            f"{' and '.join(embedded)} are embedded hypervisors, and a process can run one: start"
+            " a conductor for each"
+        )
+
+
+def _silent(_line: str) -> None:
+    return
 
 
 def _settings_of(settings: Settings, host: Host) -> Settings:

@@ -1,24 +1,26 @@
 """What the store knows of each job: how often it was tried, until when it waits, why it is aside.
 
 A job that fails to be carried out (its hypervisor is down, its flow has changed) is never dropped:
-it backs off, and after a limit it stands aside with its reason until somebody posts it again.
+it backs off, and after a limit it stands aside with its reason until somebody posts it again. The
+board only says who works on what; should it lose its jobs, they are posted again from here.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, delete, insert, select, update
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 
+from buildflow.distributed.transaction import transact
 from buildflow.engine.clock import Clock, stamp
-from buildflow.engine.schema import builds, jobs
+from buildflow.engine.schema import builds, instances, jobs
 from buildflow.engine.store import Row, Store
 
-POSTED, ASIDE = "posted", "aside"
-MAX_TRIES = 8
-MAX_BACKOFF_S = 60.0
+# asked: for a conductor to put on the board; posted: on the board; aside: tried too often
+ASKED, POSTED, ASIDE = "asked", "posted", "aside"
+MAX_TRIES: Final = 8
+MAX_BACKOFF_S: Final = 60.0
 
 
 class Jobs:
@@ -27,54 +29,62 @@ class Jobs:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
 
-    def post(self, build: str) -> None:
-        """Remember that a build is on the board, anew if it stood aside."""
+    def post(self, build: str, state: str = POSTED) -> None:
+        """Remember that a build is on the board, or should be; anew if it stood aside."""
         now = stamp(self._clock.now())
+        values = {
+            "state": state, "tries": 0, "not_before": None, "reason": None, "posted_at": now,
+        }  # fmt: skip
 
         def work(connection: Connection) -> None:
-            values = {"state": POSTED, "tries": 0, "not_before": None, "reason": None}
             known = connection.execute(update(jobs).where(jobs.c.build == build).values(**values))
             if known.rowcount == 0:
-                connection.execute(insert(jobs).values(build=build, posted_at=now, **values))
+                connection.execute(insert(jobs).values(build=build, **values))
 
-        self._do(work)
+        transact(self._store, work)
 
     def row(self, build: str) -> Row | None:
         """One job's row."""
+        statement = select(jobs).where(jobs.c.build == build)
+        row = transact(self._store, lambda c: c.execute(statement).mappings().first())
+        return dict(row) if row is not None else None
 
-        def work(connection: Connection) -> Any:
-            found = connection.execute(select(jobs).where(jobs.c.build == build)).mappings().first()
-            return dict(found) if found is not None else None
-
-        row: Row | None = self._do(work)
-        return row
-
-    def must_wait(self, row: Row | None) -> bool:
-        """Whether it is too early to try a job again."""
-        return (
-            row is not None
-            and row["not_before"] is not None
-            and (row["not_before"] > stamp(self._clock.now()))
+    def glance(self, build: str) -> Row | None:
+        """What must be known of a build before its job is claimed; `job` is its state."""
+        row = transact(
+            self._store, lambda c: c.execute(_GLANCE, {"wanted": build}).mappings().first()
         )
+        return dict(row) if row is not None else None
+
+    def must_wait(self, row: Row) -> bool:
+        """Whether it is too early to try a job again."""
+        not_before = row["not_before"]
+        return bool(not_before is not None and not_before > stamp(self._clock.now()))
 
     def failed(self, build: str, reason: str, max_tries: int = MAX_TRIES) -> bool:
-        """Count a try that failed. True when the job now stands aside."""
+        """Count a try that failed. True when the job now stands aside.
+
+        Of several conductors that fail at it at once, one counts.
+        """
         row = self.row(build)
-        tries = (row["tries"] if row else 0) + 1
+        if row is None:
+            return False
+        tries = int(row["tries"]) + 1
         wait = min(0.5 * 2**tries, MAX_BACKOFF_S)
-        not_before = stamp(self._clock.now() + timedelta(seconds=wait))
-        state = ASIDE if tries >= max_tries else POSTED
-        values = {"tries": tries, "reason": reason, "not_before": not_before, "state": state}
-        self._do(
-            lambda connection: connection.execute(
-                update(jobs).where(jobs.c.build == build).values(**values)
-            )
-        )
-        return state == ASIDE
+        aside = tries >= max_tries
+        values = {
+            "tries": tries,
+            "reason": reason,
+            "not_before": stamp(self._clock.now() + timedelta(seconds=wait)),
+            "state": ASIDE if aside else POSTED,
+        }
+        mine = (jobs.c.build == build) & (jobs.c.tries == row["tries"])
+        transact(self._store, lambda c: c.execute(update(jobs).where(mine).values(**values)))
+        return aside
 
     def forget(self, build: str) -> None:
         """Its build has ended."""
-        self._do(lambda connection: connection.execute(delete(jobs).where(jobs.c.build == build)))
+        transact(self._store, lambda c: c.execute(delete(jobs).where(jobs.c.build == build)))
 
     def listed(self, limit: int | None = 100) -> list[Row]:
         """Jobs that wait, run or stand aside, oldest first, with their build's status."""
@@ -85,31 +95,83 @@ class Jobs:
         )
         if limit is not None:
             statement = statement.limit(limit)
-        rows: list[Row] = self._do(
-            lambda connection: [dict(row) for row in connection.execute(statement).mappings()]
-        )
-        return rows
+        return transact(self._store, lambda c: [dict(r) for r in c.execute(statement).mappings()])
 
-    def unposted(self, on_board: set[str], limit: int = 200) -> list[str]:
-        """Builds whose job should be on the board and is not: the board has lost it."""
-        statement = (
-            select(jobs.c.build)
-            .select_from(jobs.join(builds, jobs.c.build == builds.c.id))
-            .where(
-                (jobs.c.state == POSTED)
-                & builds.c.status.in_(("queued", "running", "rolling_back"))
-            )
-            .order_by(jobs.c.posted_at)
-        )
+    def count(self) -> int:
+        """How many jobs should be on the board."""
+        statement = select(func.count()).select_from(jobs).where(jobs.c.state != ASIDE)
+        return transact(self._store, lambda c: int(c.execute(statement).scalar_one()))
+
+    def asked(self, limit: int = 100) -> list[str]:
+        """Builds that somebody who has no jobboard asked for: now ours to put on the board."""
+        found = select(jobs.c.build).where(jobs.c.state == ASKED).limit(limit)
 
         def work(connection: Connection) -> list[str]:
-            return list(connection.execute(statement).scalars())
+            mine = []
+            for build in connection.execute(found).scalars().all():
+                # of two conductors that see it, one posts it
+                row = (jobs.c.build == build) & (jobs.c.state == ASKED)
+                if connection.execute(update(jobs).where(row).values(state=POSTED)).rowcount:
+                    mine.append(build)
+            return mine
 
-        return [build for build in self._do(work) if build not in on_board][:limit]
+        return transact(self._store, work)
 
-    def _do(self, work: Any) -> Any:
-        try:
-            with self._store.engine.begin() as connection:
-                return work(connection)
-        except SQLAlchemyError as error:
-            raise self._store.translate(error) from error
+    def adopt(self, older_s: float) -> list[str]:
+        """Builds that wait for a conductor without a job: whoever asked for them died at it."""
+        before = stamp(self._clock.now() - timedelta(seconds=older_s))
+        b = builds.c
+        lost = (
+            select(b.id)
+            .select_from(builds.outerjoin(jobs, jobs.c.build == b.id))
+            .where((b.status == "queued") & b.owner.is_(None) & jobs.c.build.is_(None))
+            .where(b.created_at < before)
+        )
+        found = transact(self._store, lambda c: list(c.execute(lost).scalars()))
+        for build in found:
+            self.post(build, ASKED)
+        return found
+
+    def unposted(self, on_board: set[str], older_s: float, limit: int = 200) -> list[str]:
+        """Builds whose job the board has lost: now ours to post again.
+
+        A job that was posted less than `older_s` ago may not have reached the board yet.
+        """
+        before = stamp(self._clock.now() - timedelta(seconds=older_s))
+        statement = (
+            select(jobs.c.build, jobs.c.posted_at)
+            .where((jobs.c.state == POSTED) & (jobs.c.posted_at < before))
+            .order_by(jobs.c.posted_at)
+        )
+        now = stamp(self._clock.now())
+
+        def work(connection: Connection) -> list[str]:
+            mine: list[str] = []
+            for build, posted_at in connection.execute(statement).all():
+                if build in on_board or len(mine) == limit:
+                    continue
+                # of several conductors that miss it, one posts it
+                row = (jobs.c.build == build) & (jobs.c.posted_at == posted_at)
+                if connection.execute(update(jobs).where(row).values(posted_at=now)).rowcount:
+                    mine.append(build)
+            return mine
+
+        return transact(self._store, work)
+
+
+def _glance() -> Any:
+    b = builds.c
+    i = instances.c
+    columns = (b.id, b.name, b.status, b.host, b.stop, b.deadline_at, b.owner, b.inputs, i.vm_state)
+    return (
+        select(*columns, jobs.c.state.label("job"), jobs.c.tries, jobs.c.not_before)
+        .select_from(
+            builds.outerjoin(jobs, jobs.c.build == builds.c.id).outerjoin(
+                instances, instances.c.uuid == builds.c.id
+            )
+        )
+        .where(builds.c.id == bindparam("wanted"))
+    )
+
+
+_GLANCE: Final = _glance()

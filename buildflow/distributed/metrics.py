@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
+
+from buildflow.errors import HostUnusable
 
 
 class Metrics:
@@ -37,13 +40,25 @@ class Metrics:
         self._claims = prometheus.Counter("buildflow_claims", "Jobs claimed", **make)
         self._lost = prometheus.Counter("buildflow_claims_lost", "Claims lost", **make)
         self._aside = prometheus.Counter("buildflow_jobs_set_aside", "Jobs set aside", **make)
-        self._begun: dict[tuple[str, str], float] = {}
+        # by build, when each of its steps began
+        self._begun: dict[str, dict[str, float]] = {}
         self._backwards: set[str] = set()
 
     def serve(self, port: int) -> int:
-        """Answer scrapes on 127.0.0.1:`port` (0 for a free one); returns the port."""
+        """Answer scrapes on 127.0.0.1:`port` (0 for a free one); returns the port.
+
+        Raises HostUnusable without prometheus-client, or when the port is taken.
+        """
         if self._prometheus is None:
-            return 0
+            raise HostUnusable(
+                "--metrics-port needs prometheus-client: `pip install 'buildflow-vm[metrics]'`"
+            )
+        try:
+            return self._serve(port)
+        except OSError as error:
+            raise HostUnusable(f"no figures on 127.0.0.1:{port}: {error.strerror}") from error
+
+    def _serve(self, port: int) -> int:
         server, _ = self._prometheus.start_http_server(
             port, addr="127.0.0.1", registry=self.registry
         )
@@ -82,25 +97,27 @@ class Metrics:
             if status == "residue":
                 self._residue.inc()
 
+    def forget(self, build: str) -> None:
+        """A build has ended, or goes on elsewhere."""
+        if self._prometheus is not None:
+            self._begun.pop(build, None)
+            self._backwards.discard(build)
+
     def heard(self, event: Any) -> None:
         """A step's event (engine/run.py: StepEvent); a listener of the engine."""
         if self._prometheus is None:
             return
-        from datetime import datetime
-
         at = datetime.fromisoformat(event.at).timestamp()
-        key = (event.build, event.step)
+        steps = self._begun.setdefault(event.build, {})
         if event.state == "RUNNING":
-            self._begun[key] = at
+            steps[event.step] = at
         elif event.state in ("SUCCESS", "FAILURE"):
-            begun = self._begun.pop(key, None)
+            begun = steps.pop(event.step, None)
             if begun is not None:
                 self._step_seconds.labels(_kind_of(event.step)).observe(at - begun)
         if event.status == "rolling_back" and event.build not in self._backwards:
             self._backwards.add(event.build)
             self._rollbacks.inc()
-        if event.status in ("rolled_back", "complete", "residue"):
-            self._backwards.discard(event.build)
 
 
 def _kind_of(step: str) -> str:

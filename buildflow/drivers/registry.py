@@ -90,8 +90,8 @@ def names(kind: DriverKind) -> list[str]:
 def default_name(kind: DriverKind, settings: Settings) -> str:
     """The driver that serves when none is named."""
     if kind == "compute":
-        return "libvirt"
-    if settings.compute_driver in ("simulated", "fake.FakeDriver"):
+        return "simulated" if _is_sim(settings) else "libvirt"
+    if simulates(settings):
         return "simulated"  # a simulated hypervisor has nothing real to plug in
     if kind == "network":
         if settings.os_cloud:
@@ -100,6 +100,19 @@ def default_name(kind: DriverKind, settings: Settings) -> str:
     if kind == "volume":
         return "cinder" if settings.os_cloud else "local"
     return "glance" if settings.os_cloud else "file"
+
+
+def simulates(settings: Settings) -> bool:
+    """Whether the hypervisor is one that exists only for exploration."""
+    if settings.compute_driver is not None:
+        return ALIASES["compute"].get(settings.compute_driver, settings.compute_driver) == (
+            "simulated"
+        )
+    return _is_sim(settings)
+
+
+def _is_sim(settings: Settings) -> bool:
+    return (settings.connect or "").startswith("sim:")
 
 
 def _factory(kind: DriverKind, name: str) -> Factory:
@@ -127,4 +140,5 @@ __all__ = [
     "default_name",
     "names",
     "open_driver",
+    "simulates",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
+from functools import partial
 from typing import Any, cast
 
 from buildflow.drivers.protocols import (
@@ -66,20 +67,32 @@ class World:
         standby: Collection[str] = (),
     ) -> None:
         self.computes = computes
-        self._standby = frozenset(standby)
+        self._standby = set(standby)
         self.capacity = capacity
         self.validated: set[str] = set()
         self._services: dict[str, Any] = {"network": network, "volume": volume, "image": image}
+        # asked once: a look at each member of the protocol costs more than many a driver's call
+        self._opened = {
+            name: service for name, service in self._services.items() if isinstance(service, Driver)
+        }
         self._lock = threading.RLock()
 
     def _service(self, name: str) -> Any:
-        service = self._services[name]
-        if not isinstance(service, Driver):
+        service = self._opened.get(name)
+        if service is None:
             with self._lock:
-                service = self._services[name]
-                if not isinstance(service, Driver):
-                    service = self._services[name] = service()
+                service = self._opened.get(name)
+                if service is None:
+                    service = self._opened[name] = self._services[name]()
         return service
+
+    def stand_by(self, makers: Mapping[str, Callable[[], ComputeDriver]]) -> None:
+        """Serve further hosts, though only to finish or remove what is on them."""
+        own = dict(self.computes)
+        both = LazyHosts({**{host: partial(own.__getitem__, host) for host in own}, **makers})
+        both.opened.update(own)
+        self.computes = both
+        self._standby |= makers.keys()
 
     @property
     def network(self) -> NetworkDriver:
@@ -112,15 +125,18 @@ class World:
             ) from None
 
     def drivers(self, *, opened: bool = False) -> Iterator[Driver]:
-        """Each driver once; with `opened` only those that were needed so far."""
+        """Each driver once, of the hosts that are not only stood by for; with `opened` those that
+        were needed so far.
+        """
         seen: set[int] = set()
-        services = [s for s in self._services.values() if isinstance(s, Driver)]
-        computes = self.computes
-        if opened and isinstance(computes, LazyHosts):
-            computes = computes.opened
-        if not opened:
+        if opened:
+            services = list(self._opened.values())
+            hosts = self.computes
+            computes = list((hosts.opened if isinstance(hosts, LazyHosts) else hosts).values())
+        else:
             services = [self._service(name) for name in self._services]
-        for driver in (*computes.values(), *services):
+            computes = [self.computes[host] for host in self.hosts]
+        for driver in (*computes, *services):
             if id(driver) not in seen:
                 seen.add(id(driver))
                 yield driver
@@ -128,6 +144,8 @@ class World:
     def inventory(self) -> list[Thing]:
         """Everything of our kinds that exists now, in a fixed order."""
         things = [thing for driver in self.drivers() for thing in driver.inventory()]
+        if self.capacity is not None:
+            things += self.capacity.inventory()
         return sorted(things, key=lambda t: (t.kind, t.id))
 
     def close(self) -> None:

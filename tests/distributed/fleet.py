@@ -59,7 +59,7 @@ class Fleet:
     def start(self, name: str, *, max_builds: int = 10, hosts: Sequence[str] | None = None) -> int:
         """Start a conductor of this name; returns its pid."""
         uri = f"sim://{self.world_path}"
-        served = [f"{host}={uri}" for host in hosts or self.hosts]
+        served = [f"{host}={uri},vcpus=1000" for host in hosts or self.hosts]
         arguments = [word for host in served for word in ("--host", host)]
         log = (self.home / f"{name}.log").open("ab")
         process = subprocess.Popen(

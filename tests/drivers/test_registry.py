@@ -28,6 +28,7 @@ def settings(**changed: Any) -> Settings:
         ({"connect": "qemu:///system"}, ("libvirt", "libvirt", "local", "file")),
         ({"connect": "qemu+ssh://host/system"}, ("libvirt", "libvirt", "local", "file")),
         ({"os_cloud": "lab"}, ("libvirt", "neutron", "cinder", "glance")),
+        ({"connect": "sim:///srv/world.jsonl"}, ("simulated",) * 4),
         ({"compute_driver": "simulated"}, ("libvirt",) + ("simulated",) * 3),
         ({"compute_driver": "fake.FakeDriver"}, ("libvirt",) + ("simulated",) * 3),
     ],
