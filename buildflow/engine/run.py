@@ -142,6 +142,12 @@ class Run(Undoing):
             self.note_stop("deadline", "the build's time is up")
             raise StopBuild("deadline", self.stop_detail)
 
+    def before_effect(self) -> None:
+        """See Staging.before_effect. A rollback too goes on elsewhere once the build is lost."""
+        if self.stop == LOST and self.halted is None:
+            raise self.halt(StaleOwner(f"build {self.id} has another owner now"))
+        super().before_effect()
+
     def pause(self, step: Step, seconds: float) -> None:
         """See Step.pause."""
         if self.points is not None:
