@@ -63,8 +63,8 @@ def as_shown(store: Store, row: Row) -> Row:
         "residue": [_effect(effect) for effect in effects if effect["state"] == "residue"],
     }
     if "delete" in flows:
-        names = [{"name": atom["name"]} for atom in store.atoms(flows["delete"])]
-        shown["delete_steps"] = _steps(names, store.atoms(flows["delete"]))
+        removals = sorted(store.atoms(flows["delete"]), key=lambda a: a["started_at"] or "~")
+        shown["delete_steps"] = _steps(removals, removals)
     return shown
 
 

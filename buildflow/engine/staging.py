@@ -260,6 +260,7 @@ class Staging:
                 unit = Unit(self.id, self.epoch, self.seq + 1)
             if unless_stopped:
                 unit.unless_stopped, unit.known_stop = True, self.stored_stop
+            began = self.clock.monotonic()  # whoever sleeps in here has slept since the fence
             try:
                 stop = self.store.journal.commit(unit)
             except StateConflict:
@@ -270,7 +271,7 @@ class Staging:
                 ) from None
             except (StoreError, StaleOwner) as error:
                 raise self.halt(error) from error
-            self._fenced_at = self.clock.monotonic()
+            self._fenced_at = began
             self.seq = unit.seq
             if self._moved:
                 self.version += 1
