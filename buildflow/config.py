@@ -13,10 +13,14 @@ VOLUME_API = ("auto", "attachments", "legacy")
 
 
 def default_home() -> Path:
-    """BUILDFLOW_HOME, else ~/.local/share/buildflow (XDG_DATA_HOME is respected)."""
+    """BUILDFLOW_HOME, else ~/.local/share/buildflow (XDG_DATA_HOME is respected); for root
+    /var/lib/buildflow, because QEMU then runs as a user of its own, who may not enter /root.
+    """
     explicit = os.environ.get("BUILDFLOW_HOME")
     if explicit:
         return Path(explicit)
+    if os.geteuid() == 0:
+        return Path("/var/lib/buildflow")
     data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
     return Path(data) / "buildflow"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from buildflow.config import Settings
-from buildflow.drivers.files.image_files import FileImageDriver, looks_like_a_file
+from buildflow.drivers.files.image_files import FileImageDriver, looks_like_a_file, open_image_files
 from buildflow.drivers.protocols import Image, ImageDriver, Json, Pause, Thing
 
 
@@ -45,4 +45,4 @@ def glance_or_file(settings: Settings, say: Callable[[str], None]) -> ImageDrive
     """Glance's images, and files."""
     from buildflow.drivers.openstack import factory
 
-    return ImageChoice(FileImageDriver(), factory.image(settings, say))
+    return ImageChoice(open_image_files(settings, say), factory.image(settings, say))

@@ -138,9 +138,11 @@ Pause = Callable[[float], None]
 
 @runtime_checkable
 class Driver(Protocol):
-    """What all drivers have. `name` is what configuration calls it."""
+    """What all drivers have."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What configuration calls it."""
 
     def check(self) -> None:
         """See that the service can be used at all. Raises HostUnusable, with the cure."""
@@ -331,8 +333,8 @@ class VolumeDriver(Driver, Protocol):
     def initialize_connection(
         self, attachment_id: str, volume_id: str, connector: Json, mountpoint: str
     ) -> Json:
-        """attachments.update, or os-initialize_connection. Returns connection_info in the documented
-        nested shape (`driver_volume_type`, `serial`, `data`), without secrets.
+        """attachments.update, or os-initialize_connection. Returns connection_info, nested as
+        documented (`driver_volume_type`, `serial`, `data`), without secrets.
         """
 
     def connection_secrets(self, attachment_id: str, volume_id: str, connector: Json) -> Json:

@@ -8,13 +8,22 @@ from pathlib import Path
 
 from buildflow.config import Settings
 from buildflow.drivers.files import inspection
+from buildflow.drivers.files.reachable import reachable
+from buildflow.drivers.libvirt.qemu_user import QemuUser, qemu_user
+from buildflow.drivers.libvirt.uri import parse
 from buildflow.drivers.protocols import Image, Json, Pause, Thing
 
 
 class FileImageDriver:
-    """An image is named by its path. It is used where it lies and never changed."""
+    """An image is named by its path. It is never changed, and used where it lies unless QEMU's
+    `user` (None: ourselves) may not read it there: then a copy in `cache` is.
+    """
 
     name = "file"
+
+    def __init__(self, cache: Path, user: QemuUser | None = None) -> None:
+        self._cache = cache
+        self._user = user
 
     def check(self) -> None:
         """Files need nothing."""
@@ -40,8 +49,10 @@ class FileImageDriver:
         }
 
     def fetch(self, image: str, pause: Pause) -> Image:
-        """The image, inspected; it is local already. Raises NotFound, BadInput."""
-        return inspection.inspect(Path(image))
+        """The image, inspected, where QEMU can read it. Raises NotFound, BadInput, and Exhausted
+        when it must be copied and does not fit.
+        """
+        return reachable(inspection.inspect(Path(image)), self._user, self._cache, pause)
 
 
 def looks_like_a_file(image: str) -> bool:
@@ -50,5 +61,7 @@ def looks_like_a_file(image: str) -> bool:
 
 
 def open_image_files(settings: Settings, say: Callable[[str], None]) -> FileImageDriver:
-    """The driver; files need no settings."""
-    return FileImageDriver()
+    """The driver, for the QEMU that `settings.libvirt_uri` runs."""
+    return FileImageDriver(
+        settings.home / "images" / "files", qemu_user(parse(settings.libvirt_uri))
+    )

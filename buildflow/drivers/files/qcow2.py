@@ -26,7 +26,7 @@ _END_OF_EXTENSIONS: Final = 0
 _BACKING_FORMAT: Final = 0xE2792ACA
 
 
-class Broken(Exception):  # noqa: N818 - said about a file
+class Broken(Exception):
     """Why the file is no whole qcow2."""
 
 

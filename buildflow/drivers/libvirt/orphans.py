@@ -59,14 +59,17 @@ def adopt_if_needed(home: Path) -> bool:
 
 
 def reaping_time(patience_s: float) -> float:
-    """Seconds until an orphan of ours was reaped, at most `patience_s`."""
+    """Seconds until an orphan of ours was reaped, at most `patience_s`; 0 if none can be made."""
     # the shell ends at once, and its child, now an orphan, a moment later
-    started = subprocess.run(
-        ["sh", "-c", "sleep 0.01 >/dev/null 2>&1 & echo $!"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    try:
+        started = subprocess.run(
+            ["sh", "-c", "sleep 0.01 >/dev/null 2>&1 & echo $!"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return 0.0
     pid = int(started.stdout)
     end = time.monotonic() + 1 + patience_s
     died = None

@@ -197,6 +197,28 @@ def test_a_place_that_qemu_may_not_enter_is_refused_with_the_cure(image: Image, 
 
 
 @pytest.mark.root
+def test_an_image_where_qemu_may_not_go_is_copied_once_and_boots(
+    driver: LibvirtDriver, image: Image, home: Path
+) -> None:
+    private = home / "private"
+    private.mkdir(mode=0o700)
+    mine = private / "image.qcow2"
+    shutil.copy(image.path, mine)
+    mine.chmod(0o600)
+    images = open_driver("image", Settings(home=home, connect=shared_uri()))
+    fetched = images.fetch(str(mine), time.sleep)
+    assert Path(fetched.path).parent == home / "images" / "files"
+    assert images.fetch(str(mine), time.sleep) == fetched
+    assert len(list((home / "images" / "files").iterdir())) == 1
+    with open_guest(lambda: Guest(driver, fetched)) as guest:
+        guest.start()
+        guest.wait_for(b"\n")
+    assert (mine.stat().st_uid, mine.stat().st_mode & 0o777) == (os.geteuid(), 0o600)
+    os.utime(mine)  # changed: copied anew, for disks may stand on the old one
+    assert images.fetch(str(mine), time.sleep).path != fetched.path
+
+
+@pytest.mark.root
 def test_a_full_disk_leaves_no_half_made_one(driver: LibvirtDriver, image: Image) -> None:
     directory = Path(driver.create_directory("full"))
     command = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(directory)]
