@@ -64,7 +64,7 @@ class Announce(Step):
 
 
 def publish_flow(folder: str, fail: bool = False) -> Any:
-    """The flow: a function at the top of a module, of plain arguments, so that it can be resumed."""
+    """The flow: a function at the top of a module, of plain arguments, so it can be resumed."""
     return linear_flow.Flow("publish").add(
         WriteFile("page", inject={"folder": folder, "text": "hello"}, provides="page"),
         WriteFile("index", inject={"folder": folder, "text": "page"}, provides="index"),
