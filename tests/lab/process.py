@@ -97,6 +97,8 @@ class Server:
                 start_new_session=True,
             )
         self.running_as = ProcessId.of(self._child.pid)
+        if privileges:
+            self._wait_for_privileges()
 
     def wait_until(self, ready: Callable[[], bool], timeout: float = 60) -> None:
         """Wait until the server answers; raise with the end of its log if it does not."""
@@ -130,6 +132,17 @@ class Server:
         if not self.log.exists():
             return ""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-count:])
+
+    def _wait_for_privileges(self) -> None:
+        """Wait until setpriv has become the command: before that, it may outlive us."""
+        assert self.running_as is not None
+        deadline = time.monotonic() + 10
+        name = Path(f"/proc/{self.running_as.pid}/comm")
+        while self.alive and time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                if name.read_text().strip() != "setpriv":
+                    return
+            time.sleep(0.002)
 
     def _gone(self, timeout: float) -> bool:
         deadline = time.monotonic() + timeout
