@@ -2,7 +2,7 @@
 
 A call that may be repeated without harm (a read, a delete, an update that sets what it set before)
 is tried five times on what may pass, as Nova does for Cinder's 500s and 504s
-(nova/volume/cinder.py), and no more once half a minute has gone: a service that hangs must not hold
+(nova/volume/cinder.py), and no more once ten seconds have gone: a service that hangs must not hold
 a rollback for five times its time-out. Any other call is made once: when its answer is lost the
 engine asks the world.
 """
@@ -22,7 +22,7 @@ T = TypeVar("T")
 ATTEMPTS: Final = 5
 _FIRST_WAIT_S: Final = 0.1
 _LONGEST_WAIT_S: Final = 2.0
-_ENOUGH_S: Final = 30.0
+_ENOUGH_S: Final = 10.0
 _TRANSIENT: Final = frozenset({None, 500, 502, 503, 504})
 
 

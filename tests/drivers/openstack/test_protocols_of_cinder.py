@@ -14,7 +14,8 @@ from buildflow.config import Settings
 from buildflow.drivers.openstack.cinder import CinderVolumes
 from buildflow.drivers.protocols import Json
 from buildflow.errors import Conflict, DriverError, HostUnusable, NotFound
-from tests.drivers.openstack.conftest import CONNECTOR, Witness
+from tests.drivers.openstack.conftest import CONNECTOR
+from tests.drivers.openstack.witness import Witness
 from tests.lab.openstack import Fault, OpenStackLab
 
 pytestmark = pytest.mark.openstack
