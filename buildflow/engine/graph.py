@@ -6,7 +6,8 @@ runs, nor from one run to the next, so that the walks are made once when the flo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from taskflow.engines.action_engine import compiler as tf_compiler
@@ -23,6 +24,7 @@ class Graph:
     * `atoms`: all of them, in the graph's own order.
     * `before`, `after`: whom an atom waits for when it goes forward, and when it goes back.
     * `onward`, `backward`: who may be ready once it has been executed, and once it is reverted.
+    * `place`: an atom's index in `atoms`.
     * `deciders`: whether links of the flow decide at run time who is left out.
     """
 
@@ -33,6 +35,17 @@ class Graph:
     onward: dict[str, Atoms]
     backward: dict[str, Atoms]
     deciders: bool
+    place: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        places = {atom.name: index for index, atom in enumerate(self.atoms)}
+        object.__setattr__(self, "place", places)
+
+    def in_order(self, atoms: Iterable[Any]) -> list[Any]:
+        """Each of `atoms` once, in the graph's order: TaskFlow gives sets, whose order is chance, and
+        a run that is begun again from the same records must go on in the same way.
+        """
+        return sorted(set(atoms), key=lambda atom: self.place[atom.name])
 
 
 def graph_of(compilation: Any) -> Graph:

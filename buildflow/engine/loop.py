@@ -140,15 +140,16 @@ def drive(runtime: Any, graph: Graph) -> None:
     storage, completer, scheduler = runtime.storage, runtime.completer, runtime.scheduler
     selector = Selector(graph, runtime)
     failures: list[Any] = []
-    at_work: set[Any] = set()
+    at_work: list[Any] = []
     try:
         with storage.lock.write_lock():
-            ready = _once((*completer.resume(), *selector.all_ready()))
+            ready = graph.in_order((*completer.resume(), *selector.all_ready()))
         while True:
             if ready:
                 with storage.lock.write_lock():
                     begun, failed = scheduler.schedule(ready)
-                at_work |= begun
+                # TaskFlow gives a set: in one thread it has the order in which atoms were begun
+                at_work += sorted(begun, key=lambda each: graph.place[each.atom.name])
                 failures += failed
             if not at_work:
                 break
@@ -159,18 +160,18 @@ def drive(runtime: Any, graph: Graph) -> None:
                     failures += _complete(completer, each)
                     if not failures:
                         ready += selector.ready_after(each.atom)
-            ready = _once(ready) if not failures else []
+            ready = graph.in_order(ready) if not failures else []
     finally:
         futures.wait([each for each in at_work if not isinstance(each, Outcome)])
     tf_failure.Failure.reraise_if_any(failures)
 
 
-def _await(at_work: set[Any]) -> tuple[set[Any], set[Any]]:
-    inline = {each for each in at_work if isinstance(each, Outcome)}
+def _await(at_work: list[Any]) -> tuple[list[Any], list[Any]]:
+    inline = [each for each in at_work if isinstance(each, Outcome)]
     if inline:
-        return inline, at_work - inline
+        return inline, [each for each in at_work if not isinstance(each, Outcome)]
     finished = futures.wait(at_work, return_when=futures.FIRST_COMPLETED)
-    return set(finished.done), set(finished.not_done)
+    return list(finished.done), list(finished.not_done)
 
 
 def _complete(completer: Any, each: Any) -> list[Any]:
@@ -182,6 +183,3 @@ def _complete(completer: Any, each: Any) -> list[Any]:
     completer.complete(each.atom, event, result)
     return []
 
-
-def _once(atoms: Iterable[Any]) -> list[Any]:
-    return list(dict.fromkeys(atoms))

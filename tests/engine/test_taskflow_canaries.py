@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 from taskflow import engines, retry, states, task
-from taskflow import exceptions as tf_exceptions
 from taskflow.engines.helpers import load_from_detail
 from taskflow.patterns import linear_flow, unordered_flow
 from taskflow.persistence import backends, models
@@ -125,11 +124,13 @@ def test_b3_upstream_stops_reverting_and_then_calls_it_reverted() -> None:
     )
     backend, book, detail = in_memory()
     engine = engines.load(flow, flow_detail=detail, backend=backend, book=book)
-    with pytest.raises(tf_exceptions.WrappedFailure):
+    with pytest.raises(OSError, match="no undo of b"):
         engine.run()
     assert "-a" not in log, "fixed upstream: independent reverts go on"
     engine = engines.load(flow, flow_detail=detail, backend=backend, book=book)
-    with pytest.raises(Exception):
+    engine.compile()
+    engine.prepare()
+    with contextlib.suppress(Exception):
         engine.run()
     assert detail.state == states.REVERTED
     assert "-a" not in log, "fixed upstream: a is reverted after all"
