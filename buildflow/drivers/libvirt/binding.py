@@ -17,6 +17,7 @@ from buildflow.errors import HostUnusable
 
 _LOG_OUTPUTS: Final = "LIBVIRT_LOG_OUTPUTS"
 _SAYABLE: Final = re.compile(r"[\w/.,;=+@-]*", re.ASCII)
+_LOG_LIMIT: Final = 1 << 20
 _lock = threading.Lock()
 _loaded: Any = None
 
@@ -56,6 +57,9 @@ def _sayable(log: Path) -> Path:
     """`log`, by a name that LIBVIRT_LOG_OUTPUTS can hold: blanks and colons separate there."""
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
+        # libvirt logs every name that is looked up in vain, and lets the file grow for ever
+        if log.exists() and log.stat().st_size > _LOG_LIMIT:
+            log.replace(log.with_name(f"{log.name}.1"))
         if _SAYABLE.fullmatch(str(log)):
             return log
         return short_path.ensure(log.parent) / log.name

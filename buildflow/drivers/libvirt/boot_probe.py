@@ -19,6 +19,7 @@ from typing import Final
 import libvirt
 
 from buildflow.drivers.files.instance_directory import InstanceDirectories
+from buildflow.drivers.libvirt import embedded_root
 from buildflow.drivers.libvirt.connection import Connection
 from buildflow.drivers.libvirt.console import Consoles
 from buildflow.drivers.libvirt.power import power_state
@@ -88,6 +89,8 @@ def run(
         return _boot(connection, probe, to_xml(spec))
     finally:
         directories.delete(probe)
+        if connection.target.root is not None:
+            embedded_root.remove_log(connection.target.root, _NAME + probe[:8])
 
 
 def _boot(connection: Connection, probe: str, xml: str) -> str | None:

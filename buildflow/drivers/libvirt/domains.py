@@ -8,7 +8,7 @@ from typing import Any, Final
 import libvirt
 from lxml import etree
 
-from buildflow.drivers.libvirt import network_ports, qemu_process
+from buildflow.drivers.libvirt import embedded_root, network_ports, qemu_process
 from buildflow.drivers.libvirt.connection import Connection
 from buildflow.drivers.libvirt.domain_xml import NAMESPACE, build_of
 from buildflow.drivers.libvirt.power import power_state
@@ -104,6 +104,7 @@ class Domains:
                     f"domain {dom.name()} is running: destroy it before it is undefined",
                     driver="compute",
                 )
+            name = dom.name()
             try:
                 if self._connection.target.kind is Kind.TEST:
                     dom.undefine()
@@ -112,6 +113,9 @@ class Domains:
             except libvirt.libvirtError as error:
                 if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:
                     raise
+        root = self._connection.target.root
+        if root is not None:
+            embedded_root.remove_log(root, name)
 
     def start(self, uuid: str) -> Domain:
         """Start the domain; returns it RUNNING. One that runs already is returned as it is.

@@ -58,6 +58,11 @@ def reached_by(root: Path) -> Path:
     return root
 
 
+def remove_log(root: Path, name: str) -> None:
+    """Remove what libvirt logged of the domain `name`: in a hypervisor of ours that is litter."""
+    (reached_by(root) / "log" / "qemu" / f"{name}.log").unlink(missing_ok=True)
+
+
 def describe_process(pid: int) -> str:
     """A process in words; 0 is one that is not known."""
     try:

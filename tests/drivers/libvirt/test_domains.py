@@ -45,7 +45,10 @@ def driver(home: Path) -> Iterator[LibvirtDriver]:
     driver = open_driver("compute", Settings(home=home, connect=shared_uri()))
     assert isinstance(driver, LibvirtDriver)
     yield driver
-    assert [thing for thing in driver.inventory() if thing.kind != "process"] == []
+    assert list(driver.inventory()) == []
+    root = driver.connection.target.root
+    assert root is not None
+    assert list((root / "log" / "qemu").glob("*")) == []
     driver.close()
 
 
