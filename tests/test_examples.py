@@ -1,57 +1,81 @@
-"""Every example runs as the README says, in a process of its own."""
+"""Every example runs as its first lines say, and does what it says."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.lab.directories import open_directory
 from tests.lab.guest import GuestImages
 
-ROOT = Path(__file__).resolve().parent.parent
+EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
+def run(name: str, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        stdin=subprocess.DEVNULL,
+        [sys.executable, str(EXAMPLES / name), *words],
         capture_output=True,
         text=True,
+        check=False,
         timeout=300,
+        env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)},
     )
 
 
-def test_a_flow_of_ones_own_is_published_and_taken_back(tmp_path: Path) -> None:
-    first = _run("examples/own_flow.py", str(tmp_path))
-    assert first.returncode == 0, first.stderr
-    assert first.stdout.startswith("complete:")
-    assert first.stdout.endswith("files: 2\n")
-    second = _run("examples/own_flow.py", str(tmp_path), "fail")
-    assert second.returncode == 1
-    assert "nobody listens" in second.stdout
-    assert second.stdout.endswith("files: 2\n")  # those of the first run
+def test_publish_site(tmp_path: Path) -> None:
+    for _ in range(2):  # again, on what the first run has left
+        ran = run("publish_site.py", str(tmp_path))
+        assert ran.returncode == 0, ran.stderr
+        assert ran.stderr == ""
+        assert ran.stdout.splitlines()[:5] == [
+            "a good one: complete, titled 'Our site'",
+            "a bad one: rolled_back: the site has no title",
+            "  release: undone",
+            "  link: undone",
+            "visitors see the site of before",
+        ]
+    assert len(list((tmp_path / "site" / "releases").iterdir())) == 2
 
 
 @pytest.mark.libvirt
-def test_a_machine_from_python(guest_images: GuestImages) -> None:
-    with open_directory() as directory:  # QEMU runs as another user when we are root
-        ran = _run("examples/build_vm.py", str(guest_images.qcow2), str(directory / "home"))
+@pytest.mark.slow
+def test_embedded_build(guest_images: GuestImages) -> None:
+    ran = run("embedded_build.py", str(guest_images.qcow2))
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr == ""
+    assert "  Wait for boot: success" in ran.stdout
+    assert "it is active at 52:54:00:" in ran.stdout
+    assert ran.stdout.endswith("it is deleted; left behind: nothing\n")
+
+
+@pytest.mark.libvirt
+@pytest.mark.slow
+def test_demo_again_and_again(guest_images: GuestImages) -> None:
+    for _ in range(2):
+        ran = run("demo.py")
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+        assert "Traceback" not in ran.stderr
+        assert "the same as before it" in ran.stdout
+        assert "inventory: nothing, the same as at the beginning" in ran.stdout
+        assert "demo-2 failed in Wait for boot: injected failure" in ran.stderr
+
+
+@pytest.mark.libvirt
+@pytest.mark.slow
+def test_demo_after_it_was_killed(guest_images: GuestImages) -> None:
+    demo = subprocess.Popen(
+        [sys.executable, str(EXAMPLES / "demo.py")],
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(EXAMPLES.parent)},
+    )  # fmt: skip
+    assert demo.stderr is not None
+    while "start  done" not in (line := demo.stderr.readline()):
+        assert line
+    demo.kill()
+    demo.communicate()
+    ran = run("demo.py")
     assert ran.returncode == 0, ran.stdout + ran.stderr
-    assert "example is active as" in ran.stdout
-    assert "example is deleted, left: nothing" in ran.stdout
-
-
-@pytest.mark.libvirt
-def test_the_demo_builds_rolls_back_and_leaves_nothing(
-    guest_images: GuestImages, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with open_directory() as directory:
-        monkeypatch.setenv("BUILDFLOW_HOME", str(directory / "home"))
-        ran = _run("examples/demo.py")
-    assert ran.returncode == 0, ran.stdout[-3000:] + ran.stderr[-3000:]
-    assert "rolled back, nothing is left" in ran.stdout + ran.stderr
     assert "inventory: nothing, the same as at the beginning" in ran.stdout
