@@ -1,44 +1,52 @@
-"""Build a virtual machine from Python, wait for it to boot, and delete it again.
+"""A virtual machine from Python, with no daemon and no privilege: the hypervisor is embedded.
 
-    .venv/bin/python examples/build_vm.py IMAGE [HOME]
+    python examples/build_vm.py IMAGE [HOME]
 
-The engine is embedded: no daemon, no root. Kill this program at any moment and `buildflow resume`
-(with the same home) ends the build complete, or gone with nothing left.
+Prints what happens step by step, where the machine can be reached, and removes it again.
 """
 
 from __future__ import annotations
 
 import sys
+import tempfile
 from pathlib import Path
 
 import buildflow
 
 
-def main(image: str, home: str) -> int:
-    """Build, show, delete; 0 when both went well."""
-    with buildflow.open(home, listener=show) as engine:
+def main(image: Path, home: Path) -> int:
+    """Build, show, delete; returns 0 when all went well."""
+    with buildflow.open(home, listener=tell) as engine:
         handle = engine.build(
-            name="example",
-            image=str(Path(image).absolute()),
+            name="web",
+            image=str(image),
             memory_mib=96,
             wait="console:BUILDFLOW-GUEST-READY",
-            request_id="example-1",  # asked for again, it is the same machine
+            timeout_s=120,
         )
-        vm = handle.wait()
-        if vm["status"] != "complete":
-            print(f"failed: {vm['fault']['message']}; left: {vm['residue'] or 'nothing'}")
+        # here a program would do something else; `handle.cancel()` would stop and roll back
+        machine = handle.wait()
+        if machine["status"] != "complete":
+            print(f"it failed in {machine['fault']['step']}: {machine['fault']['message']}")
+            print(f"left behind: {machine['residue'] or 'nothing'}")
             return 1
-        address = vm["network_info"][0]["network"]["subnets"][0]["ips"][0]["address"]
-        print(f"{vm['name']} is {vm['vm_state']} as {vm['id']}, address {address}")
-        gone = engine.delete(vm["id"]).wait()
-        print(f"{gone['name']} is {gone['vm_state']}, left: {gone['residue'] or 'nothing'}")
-        return 0
+        for vif in machine["network_info"]:
+            print(f"it is {machine['vm_state']} at {vif['address']} on {vif['network']['label']}")
+        print(f"its id is {machine['id']}")
+        gone = engine.delete("web").wait()
+        print(f"it is {gone['vm_state']}; left behind: {gone['residue'] or 'nothing'}")
+        return 0 if not gone["residue"] else 3
 
 
-def show(event: buildflow.StepEvent) -> None:
-    """One line a step, as it happens."""
-    print(f"  {event.at}  {event.label}: {event.state}")
+def tell(event: buildflow.StepEvent) -> None:
+    """Called by the engine for each thing that happens; must be quick."""
+    if event.state in ("SUCCESS", "FAILURE", "REVERTED"):
+        print(f"  {event.label}: {event.state.lower()} {event.error or ''}".rstrip(), flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else "/tmp/buildflow-example"))
+    if len(sys.argv) < 2:
+        sys.exit("give an image: python examples/build_vm.py guest.qcow2")
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)  # as root QEMU runs as another user, who must come in
+        sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2] if len(sys.argv) > 2 else folder)))

@@ -25,9 +25,9 @@ def run(name: str, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_publish_site(tmp_path: Path) -> None:
+def test_own_flow(tmp_path: Path) -> None:
     for _ in range(2):  # again, on what the first run has left
-        ran = run("publish_site.py", str(tmp_path))
+        ran = run("own_flow.py", str(tmp_path))
         assert ran.returncode == 0, ran.stderr
         assert ran.stderr == ""
         assert ran.stdout.splitlines()[:5] == [
@@ -42,8 +42,8 @@ def test_publish_site(tmp_path: Path) -> None:
 
 @pytest.mark.libvirt
 @pytest.mark.slow
-def test_embedded_build(guest_images: GuestImages) -> None:
-    ran = run("embedded_build.py", str(guest_images.qcow2))
+def test_build_vm(guest_images: GuestImages) -> None:
+    ran = run("build_vm.py", str(guest_images.qcow2))
     assert ran.returncode == 0, ran.stderr
     assert ran.stderr == ""
     assert "  Wait for boot: success" in ran.stdout
