@@ -280,6 +280,9 @@ COMPUTES: Mapping[str, Row] = {
     "embed": Row(compute_on(None), (pytest.mark.libvirt,)),
     "system": Row(system_compute, (pytest.mark.libvirt, pytest.mark.root)),
 }
+RUNNING_COMPUTES: Mapping[str, Row] = {
+    name: row for name, row in COMPUTES.items() if name != "test"
+}
 NETWORKS: Mapping[str, Row] = {
     "user": Row(user_network),
     "libvirt": Row(libvirt_network, (pytest.mark.libvirt, pytest.mark.root)),

@@ -1,6 +1,7 @@
 """What is accepted as an image, and what is refused: images come from strangers."""
 
 import os
+import pwd
 import stat
 import struct
 import subprocess
@@ -11,6 +12,7 @@ import pytest
 
 from buildflow.drivers.files.inspection import inspect
 from buildflow.errors import BadInput, NotFound
+from tests.lab.directories import open_directory
 
 
 def qemu_img(*arguments: object) -> None:
@@ -174,13 +176,24 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
         inspect(tmp_path / "empty")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "mine.raw"
-    path.write_bytes(b"\0" * 512)
-    path.chmod(0)
-    with pytest.raises(BadInput, match="Permission denied"):
-        inspect(path)
+def test_a_file_that_may_not_be_read_is_refused() -> None:
+    with open_directory() as directory:
+        path = directory / "mine.raw"
+        path.write_bytes(b"\0" * 512)
+        path.chmod(0)
+        child = os.fork()
+        if child == 0:
+            # root may read everything, so the child becomes a user who may not
+            try:
+                if os.geteuid() == 0:
+                    os.setuid(pwd.getpwnam("nobody").pw_uid)
+                inspect(path)
+            except BadInput as error:
+                os._exit(0 if "Permission denied" in str(error) else 2)
+            except BaseException:
+                os._exit(3)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_a_path_that_no_xml_can_carry_is_refused(tmp_path: Path) -> None:
