@@ -187,7 +187,7 @@ def main() -> int:
     outside = Outside()
     times: dict[str, list[float]] = {"ours": [], "plain": []}
     own: list[float] = []
-    cpu: list[float] = []
+    cpu: dict[str, list[float]] = {"ours": [], "plain": []}
     try:
         with buildflow.open(home, boot_grace_s=0.0, virt_type="qemu") as engine:
             host = next(iter(engine.world.computes.values()))
@@ -199,35 +199,41 @@ def main() -> int:
             with outside:
                 for number in range(WARM_UP + chosen.rounds):
                     for who in ["ours", "plain"] if number % 2 else ["plain", "ours"]:
+                        before = time.process_time() - outside.cpu
                         if who == "ours":
-                            before = time.process_time() - outside.cpu
                             begin, end, remove = ours(engine, chosen.image)
-                            used = time.process_time() - outside.cpu - before
                         else:
                             begin, end, remove = plain(connection, home, chosen.image, xml)
+                        used = time.process_time() - outside.cpu - before
                         remove()
                         if number < WARM_UP:
                             continue
                         times[who].append((end - begin) * 1000)
+                        cpu[who].append(used * 1000)
                         if who == "ours":
                             own.append((end - begin - outside.seconds(begin, end)) * 1000)
-                            cpu.append(used * 1000)
     finally:
         shutil.rmtree(home, ignore_errors=True)
     return report(times, own, cpu, as_json=chosen.json)
 
 
 def report(
-    times: dict[str, list[float]], own: list[float], cpu: list[float], *, as_json: bool
+    times: dict[str, list[float]],
+    own: list[float],
+    cpu: dict[str, list[float]],
+    *,
+    as_json: bool,
 ) -> int:
     """Print what was found; 1 when it is too much."""
     medians = {who: statistics.median(values) for who, values in times.items()}
     ratio, own_ms = medians["ours"] / medians["plain"], statistics.median(own)
+    # the plain script's share is libvirt's own threads
+    cpu_ms = statistics.median(cpu["ours"]) - statistics.median(cpu["plain"])
     passed = ratio <= RATIO_MAX and own_ms <= OWN_MAX_MS
     if as_json:
         print(json.dumps({
             "rounds": len(own), "plain_ms": medians["plain"], "ours_ms": medians["ours"],
-            "ratio": ratio, "own_ms": own_ms, "own_cpu_ms": statistics.median(cpu),
+            "ratio": ratio, "own_ms": own_ms, "own_cpu_ms": cpu_ms,
             "passed": passed,
         }))  # fmt: skip
     else:
@@ -238,7 +244,7 @@ def report(
             print(f"  {who:6} {medians[who]:7.1f} ms  ({low:.1f} to {high:.1f})")
         print(f"  ratio  {ratio:7.3f}     at most {RATIO_MAX}")
         print(f"  own    {own_ms:7.1f} ms  at most {OWN_MAX_MS:g}, outside qemu-img and libvirt")
-        print(f"  cpu    {statistics.median(cpu):7.1f} ms  of the processor for our own code")
+        print(f"  cpu    {cpu_ms:7.1f} ms  of the processor for our own code")
     return 0 if passed else 1
 
 
