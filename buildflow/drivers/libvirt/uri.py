@@ -17,7 +17,8 @@ class Kind(StrEnum):
     EMBED = "embed"  # the QEMU driver in our own process: no daemon, networks, secrets or storage
     SESSION = "session"  # a daemon of the user's own: user-mode networks only
     SYSTEM = "system"  # the host's daemon
-    REMOTE = "remote"  # a daemon on another host
+    # a daemon on another host: guests there boot from volumes; no file is shared, nor a console
+    REMOTE = "remote"
     TEST = "test"  # libvirt's mock driver: starts nothing, for unit tests only
 
 
