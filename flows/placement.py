@@ -47,8 +47,8 @@ class OverHosts(retry.Retry):  # type: ignore[misc]
         if capacity is None or not self.demand or not capacity.shares(untried[0]):
             return untried[0]
         tried = [host for host, _ in history]
-        chosen: str = capacity.place(Demand(**self.demand), [*tried, *untried], tried)
-        return chosen
+        demand = Demand(**self.demand)
+        return str(capacity.place(demand, [*tried, *untried], tried, self.run.id))
 
     def execute(self, history: Any, *args: Any, **kwargs: Any) -> str:
         """The next host. Its number is the attempt's, and part of every effect's key."""

@@ -212,6 +212,7 @@ class Board:
         expiry = self.expiry_s
 
         def question(board: Any) -> None:
+            _rebind(posting.job, board)
             if self.kind == "zookeeper":
                 board.claim(posting.job, self.who)
             else:
@@ -232,19 +233,19 @@ class Board:
         try:
             if self.kind == "etcd":
                 return bool(self._ask(lambda board: self._extend_lease(board, posting.job)))
-            owner = self._ask(lambda board: board.find_owner(posting.job))
+            owner = self._ask(lambda board: _owner_of(board, posting.job))
             if owner != self.who or self.kind == "zookeeper":
                 return bool(owner == self.who)  # there the session keeps it
-            return bool(self._ask(lambda _: posting.job.extend_expiry(self.expiry_s)))
+            return bool(self._ask(lambda board: self._extend_expiry(board, posting.job)))
         except (exceptions.NotFound, exceptions.JobFailure):
             return False
 
-    def _extend_lease(self, board: Any, job: Any) -> bool:
-        """The lease of the claim as it is now.
+    def _extend_expiry(self, board: Any, job: Any) -> bool:
+        _rebind(job, board)
+        return bool(job.extend_expiry(self.expiry_s))
 
-        A job of TaskFlow's keeps the lease of its first claim, which a later claim has not, and the
-        connection that it was read by, which may be closed.
-        """
+    def _extend_lease(self, board: Any, job: Any) -> bool:
+        """The lease of the claim as it is now: TaskFlow's job keeps that of its first claim."""
         from etcd3gw import Lease
 
         held = board.get_owner_data(job)
@@ -289,10 +290,23 @@ class Board:
         from taskflow import exceptions
 
         try:
-            owner = self._ask(lambda board: board.find_owner(job))
+            owner = self._ask(lambda board: _owner_of(board, job))
         except (exceptions.NotFound, exceptions.JobFailure):
             return None
         return str(owner) if owner else None
+
+
+def _owner_of(board: Any, job: Any) -> Any:
+    try:
+        return board.find_owner(job)
+    except TypeError:  # redis decodes what is not there
+        return None
+
+
+def _rebind(job: Any, board: Any) -> None:
+    """TaskFlow's job keeps the connection that it was read by, which may be closed by now."""
+    if job._client is not board._client:
+        job._board, job._client = board, board._client
 
 
 def _build_of(job: Any) -> str | None:

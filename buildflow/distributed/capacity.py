@@ -10,9 +10,10 @@ store. This compares clocks of different machines, which must agree within some 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, delete, func, insert, select, text, update
@@ -28,6 +29,8 @@ from buildflow.engine.store import Row, Store
 from buildflow.errors import Exhausted
 
 UP, DOWN, DISABLED = "up", "down", "disabled"
+# its own conductor is gone, and another one finishes what is on it
+STANDBY = "standby"
 # conductors offer their hosts this often, so that three offers may be missed
 OFFER_S: Final = 5.0
 SILENT_S: Final = 20.0
@@ -50,18 +53,29 @@ class Capacity:
     def __init__(self, store: Store, clock: Clock) -> None:
         self._store, self._clock = store, clock
         self._shared: set[str] = set()  # hosts stay known: no need to ask twice
+        # what builds of this process were placed where, until their claim is made
+        self._reserved: dict[str, tuple[str, Demand]] = {}
+        self._lock = threading.RLock()
 
     # --- hosts -----------------------------------------------------------------------------------
 
     def offer(self, host: HostRow) -> None:
         """Say that a host is there, with its room; one that was disabled stays so."""
-        self._present(host, {"state": UP, "reason": None}, DOWN)
+        self._present(host, {"state": UP, "reason": None}, (DOWN, STANDBY))
 
     def doubt(self, host: HostRow, reason: str) -> None:
         """Say that a host of ours can't be used now, and why; one that was disabled stays so."""
-        self._present(host, {"state": DOWN, "reason": reason}, UP)
+        self._present(host, {"state": DOWN, "reason": reason}, (UP,))
 
-    def _present(self, host: HostRow, change: Mapping[str, Any], where: str) -> None:
+    def attend(self, name: str, reason: str) -> None:
+        """Say that a host whose conductor is gone is served to finish what is on it."""
+        now = self._clock.now()
+        silent = (hosts.c.state == UP) & (hosts.c.seen_at < _silent_since(now))
+        gone = (hosts.c.name == name) & (silent | hosts.c.state.in_((DOWN, STANDBY)))
+        values = {"state": STANDBY, "reason": reason, "seen_at": stamp(now)}
+        transact(self._store, lambda c: c.execute(update(hosts).where(gone).values(**values)))
+
+    def _present(self, host: HostRow, change: Mapping[str, Any], where: Sequence[str]) -> None:
         values = {
             "uri": host.uri, "vcpus": host.vcpus, "memory_mib": host.memory_mib,
             "disk_gib": host.disk_gib, "seen_at": stamp(self._clock.now()),
@@ -78,9 +92,8 @@ class Capacity:
             )
             mine = hosts.c.name == host.name
             connection.execute(update(hosts).where(mine).values(**values, seq=hosts.c.seq + 1))
-            connection.execute(
-                update(hosts).where(mine & (hosts.c.state == where)).values(**change)
-            )
+            changed = mine & hosts.c.state.in_(where)
+            connection.execute(update(hosts).where(changed).values(**change))
 
         transact(self._store, work)
 
@@ -120,8 +133,8 @@ class Capacity:
 
     def _state(self, row: Any) -> tuple[str, str | None]:
         """What a host's row says now, and why."""
-        silent_since = stamp(self._clock.now() - timedelta(seconds=SILENT_S))
-        if row["state"] == UP and row["seen_at"] < silent_since:
+        silent = row["seen_at"] < _silent_since(self._clock.now())
+        if silent and row["state"] in (UP, STANDBY):
             return DOWN, f"no conductor has offered it since {row['seen_at']}"
         return row["state"], row["reason"]
 
@@ -168,7 +181,10 @@ class Capacity:
             connection.execute(insert(claims).values(**row))
             return row
 
-        return transact(self._store, work)
+        try:
+            return transact(self._store, work)
+        finally:
+            self.forget(build)
 
     def release(self, key: str) -> None:
         """Give room back; a claim that is not there is success."""
@@ -176,16 +192,39 @@ class Capacity:
 
     # --- placement -------------------------------------------------------------------------------
 
-    def place(self, demand: Demand, among: Sequence[str], tried: Sequence[str]) -> str:
-        """The host with the most room for `demand` of those not tried yet. Raises Exhausted."""
-        return choose(self.rooms(demand, among), demand, tried)
+    def place(
+        self, demand: Demand, among: Sequence[str], tried: Sequence[str], build: str | None = None
+    ) -> str:
+        """The host with the most room for `demand` of those not tried yet. Raises Exhausted.
+
+        For a `build` the room is kept, among the builds of this process, until its claim is made,
+        it is placed elsewhere, or forgotten: ten that begin at once do not all see the same room.
+        """
+        with self._lock:
+            if build is not None:
+                self._reserved.pop(build, None)
+            host = choose(self.rooms(demand, among), demand, tried)
+            if build is not None:
+                self._reserved[build] = (host, demand)
+            return host
+
+    def forget(self, build: str) -> None:
+        """No room needs to be kept for this build."""
+        with self._lock:
+            self._reserved.pop(build, None)
 
     def rooms(self, demand: Demand, among: Sequence[str] | None = None) -> list[Room]:
         """What is left on each of these hosts, by default on every one, as `demand` sees it."""
-        return transact(self._store, lambda c: self._rooms(c, demand, among))
+        with self._lock:
+            kept = list(self._reserved.values())
+        return transact(self._store, lambda c: self._rooms(c, demand, among, kept))
 
     def _rooms(
-        self, connection: Connection, demand: Demand, among: Sequence[str] | None
+        self,
+        connection: Connection,
+        demand: Demand,
+        among: Sequence[str] | None,
+        kept: Sequence[tuple[str, Demand]] = (),
     ) -> list[Room]:
         used = _used(among)
         statement = (
@@ -198,18 +237,35 @@ class Capacity:
         rows = connection.execute(statement).mappings().all()
         together = _hosts_of(connection, claims.c.affinity_group, demand.affinity_group)
         apart = _hosts_of(connection, claims.c.anti_affinity_group, demand.anti_affinity_group)
-        return [
-            Room(
-                host=row["name"],
-                state=self._state(row)[0],
-                vcpus=row["vcpus"] - (row["vcpus_used"] or 0),
-                memory_mib=row["memory_mib"] - (row["memory_mib_used"] or 0),
-                disk_gib=row["disk_gib"] - (row["disk_gib_used"] or 0),
-                anti_affine=row["name"] in apart,
-                group_elsewhere=bool(together) and row["name"] not in together,
+        for host, other in kept:
+            if demand.affinity_group is not None and other.affinity_group == demand.affinity_group:
+                together.add(host)
+            anti = demand.anti_affinity_group
+            if anti is not None and other.anti_affinity_group == anti:
+                apart.add(host)
+        rooms = []
+        for row in rows:
+            mine = [other for host, other in kept if host == row["name"]]
+            vcpus, memory, disk = (
+                row[what] - (row[f"{what}_used"] or 0) - sum(getattr(d, what) for d in mine)
+                for what in ("vcpus", "memory_mib", "disk_gib")
             )
-            for row in rows
-        ]
+            rooms.append(
+                Room(
+                    host=row["name"],
+                    state=self._state(row)[0],
+                    vcpus=vcpus,
+                    memory_mib=memory,
+                    disk_gib=disk,
+                    anti_affine=row["name"] in apart,
+                    group_elsewhere=bool(together) and row["name"] not in together,
+                )
+            )
+        return rooms
+
+
+def _silent_since(now: datetime) -> str:
+    return stamp(now - timedelta(seconds=SILENT_S))
 
 
 def _claim(connection: Connection, key: str) -> Row | None:

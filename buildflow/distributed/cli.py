@@ -169,7 +169,8 @@ def conductor(
     if metrics_port is not None:
         port = metrics.serve(metrics_port)
         invocation.say(f"{who}: figures on http://127.0.0.1:{port}/metrics")
-    world = world_of_hosts(settings, mine, Capacity(store, clock), invocation.say, standby=spare)
+    capacity = Capacity(store, clock)
+    world = world_of_hosts(settings, mine, capacity, invocation.say, standby=spare)
     engine = VmEngine(settings, world, store=store, clock=clock, listener=metrics.heard)
     tracer = trace_steps(engine)
 
@@ -181,7 +182,9 @@ def conductor(
     worker = Conductor(
         engine,
         board,
+        capacity,
         hosts=rows,
+        standby=[each.name for each in spare],
         max_builds=max_builds,
         metrics=metrics,
         on_event=lambda line: invocation.say(f"{who}: {line}"),

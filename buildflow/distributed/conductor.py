@@ -20,7 +20,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -52,19 +52,23 @@ class _Work:
 
 
 class Conductor:
-    """One process's conductor over `engine`, whose world says which hosts it serves.
+    """One process's conductor over `engine`, whose world says which hosts it serves, and has this
+    very `capacity`.
 
     `board.expiry_s`: how long after this process died others may take its builds over. `hosts` are
-    offered for new builds. `on_event` is told a line about each claim, end and loss; `on_end` a
-    build's id and status, None where it goes on elsewhere.
+    offered for new builds, those of `standby` are only served when they are needed. `on_event` is
+    told a line about each claim, end and loss; `on_end` a build's id and status, None where it goes
+    on elsewhere.
     """
 
     def __init__(
         self,
         engine: VmEngine,
         board: Board,
+        capacity: Capacity,
         *,
-        hosts: list[HostRow] | None = None,
+        hosts: Sequence[HostRow] = (),
+        standby: Sequence[str] = (),
         max_builds: int = 10,
         metrics: Metrics | None = None,
         on_event: Callable[[str], None] | None = None,
@@ -72,8 +76,8 @@ class Conductor:
     ) -> None:
         self.engine, self.board = engine, board
         self.jobs = Jobs(engine.store, engine.clock)
-        self.capacity = Capacity(engine.store, engine.clock)
-        self.hosts = list(hosts or ())
+        self.capacity = capacity
+        self.hosts, self.standby = list(hosts), list(standby)
         self.max_builds = max_builds
         self.metrics = metrics or Metrics()
         self._on_event = on_event or (lambda _line: None)
@@ -160,7 +164,15 @@ class Conductor:
         with self._lock:
             if build in self._work:
                 return False
-        if not self._wanted(self.jobs.glance(build)) or not self.board.claim(posting):
+        if not self._wanted(self.jobs.glance(build)):
+            return False
+        taken = False
+        try:
+            taken = self.board.claim(posting)
+        finally:
+            if not taken:
+                self.capacity.forget(build)
+        if not taken:
             return False
         work = _Work(posting)
         with self._lock:
@@ -188,10 +200,14 @@ class Conductor:
         return self._has_room(row)
 
     def _has_room(self, row: Row) -> bool:
-        """Whether a host of ours can take a new build; where no host at all can, it backs off."""
+        """Keep room for a new build on a host of ours; where no host has any, it backs off."""
         demand = demand_of(json.loads(row["inputs"]))
         ours = [host.name for host in self.hosts if host.name not in self._sick]
-        if ours and any(r.refusal(demand) is None for r in self.capacity.rooms(demand, ours)):
+        try:
+            self.capacity.place(demand, ours, (), row["id"])
+        except Exhausted:
+            pass
+        else:
             return True
         try:
             choose(self.capacity.rooms(demand), demand, ())
@@ -218,6 +234,7 @@ class Conductor:
         finally:
             with self._lock:
                 self._work.pop(build, None)
+            self.capacity.forget(build)
             self._on_end(build, status)
             self._free.release()
 
@@ -373,6 +390,10 @@ class Conductor:
         while not self._stopped.wait(ASKED_S):
             try:
                 missing = self.jobs.asked()
+                for host in self.standby:
+                    if self.engine.world.is_open(host):
+                        reason = f"{self.board.who} finishes what is on it"
+                        self.capacity.attend(host, reason)
                 if time.monotonic() >= look_again_at:
                     look_again_at = time.monotonic() + expiry
                     self.jobs.adopt(older_s=expiry)

@@ -86,6 +86,11 @@ class World:
                     service = self._opened[name] = self._services[name]()
         return service
 
+    def is_open(self, host: str) -> bool:
+        """Whether the hypervisor of `host` has been needed so far."""
+        computes = self.computes
+        return host in (computes.opened if isinstance(computes, LazyHosts) else computes)
+
     def stand_by(self, makers: Mapping[str, Callable[[], ComputeDriver]]) -> None:
         """Serve further hosts, though only to finish or remove what is on them."""
         own = dict(self.computes)

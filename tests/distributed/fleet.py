@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,6 +19,7 @@ from typing import Any, Self
 from buildflow.api import VmEngine
 from buildflow.config import Settings
 from buildflow.distributed.board import Board
+from buildflow.distributed.capacity import Capacity
 from buildflow.distributed.jobs import Jobs
 from buildflow.drivers.simulated import SimulatedWorld
 from buildflow.flows.request import parse_request
@@ -44,35 +48,49 @@ class Fleet:
         settings = Settings(home=home, store=store, compute_driver="simulated")
         self.engine = VmEngine(settings, watch_s=None)
         self.jobs = Jobs(self.engine.store, self.engine.clock)
+        self.capacity = Capacity(self.engine.store, self.engine.clock)
         self.board = Board(jobboard, "tests", expiry_s=expiry_s)
         self.conductors: dict[str, subprocess.Popen[bytes]] = {}
 
     def submit(self, name: str, **fields: Any) -> str:
         """Post one build; returns its id."""
+        build = self.submit_nowhere(name, **fields)
+        self.jobs.post(build)
+        self.board.post(build)
+        return build
+
+    def submit_nowhere(self, name: str, **fields: Any) -> str:
+        """Accept one build without a job; returns its id."""
         fields = {"image": IMAGE, "wait": "console:READY", **fields}
         request = parse_request(name=name, **fields)
-        row = self.engine.accept_build(request, queue=True)
-        self.jobs.post(row["id"])
-        self.board.post(row["id"])
-        return str(row["id"])
+        return str(self.engine.accept_build(request, queue=True)["id"])
 
-    def start(self, name: str, *, max_builds: int = 10, hosts: Sequence[str] | None = None) -> int:
-        """Start a conductor of this name; returns its pid."""
+    def start(
+        self,
+        name: str,
+        *,
+        max_builds: int = 10,
+        hosts: Sequence[str] | None = None,
+        sizes: str = "vcpus=1000",
+        arguments: Sequence[str] = (),
+        home: Path | None = None,
+    ) -> int:
+        """Start a conductor of this name; returns its pid.
+
+        It serves `hosts` of the simulated world, each of these sizes; `arguments` are added.
+        """
         uri = f"sim://{self.world_path}"
-        served = [f"{host}={uri},vcpus=1000" for host in hosts or self.hosts]
-        arguments = [word for host in served for word in ("--host", host)]
+        chosen = self.hosts if hosts is None else hosts
+        served = [f"{host}={uri},{sizes}" for host in chosen]
+        arguments = [*(w for host in served for w in ("--host", host)), *arguments]
         log = (self.home / f"{name}.log").open("ab")
         process = subprocess.Popen(
             [
-                sys.executable, "-m", "buildflow", "conductor", "--home", str(self.home),
+                sys.executable, "-m", "buildflow", "conductor", "--home", str(home or self.home),
                 "--name", name, "--expiry", str(self.expiry_s), "--max-builds", str(max_builds),
                 *arguments,
             ],
-            env={
-                **os.environ,
-                "BUILDFLOW_STORE": self.store,
-                "BUILDFLOW_JOBBOARD": self.jobboard,
-            },
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -80,6 +98,35 @@ class Fleet:
         log.close()
         self.conductors[name] = process
         return process.pid
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What a process of this fleet is told."""
+        told = {"BUILDFLOW_STORE": self.store, "BUILDFLOW_JOBBOARD": self.jobboard}
+        return {**os.environ, **told, "BUILDFLOW_HOME": str(self.home)}
+
+    def call(self, *words: str) -> Any:
+        """The JSON document of one call of the command line, which must succeed."""
+        ran = subprocess.run(
+            [sys.executable, "-m", "buildflow", *words, "--json"],
+            env=self.environment, capture_output=True, text=True, check=False, timeout=120,
+        )  # fmt: skip
+        assert ran.returncode == 0, ran.stderr
+        return json.loads(ran.stdout)
+
+    def await_start(self, *names: str) -> None:
+        """Wait until conductors take builds."""
+        for name in names:
+            self.until(partial(self.says, name, "taking builds"), f"start of {name}", 60)
+
+    def says(self, name: str, words: str) -> bool:
+        """Whether a conductor has said this."""
+        return words in self.log(name)
+
+    def kill(self, name: str) -> None:
+        """Kill a conductor where it stands."""
+        self.conductors[name].kill()
+        self.conductors[name].wait()
 
     def send(self, name: str, number: signal.Signals) -> None:
         """Send a conductor a signal."""
@@ -139,7 +186,9 @@ class Fleet:
 
     def claimed(self, name: str) -> list[str]:
         """The names of the builds that a conductor claimed, from what it said."""
-        lines = [line for line in self.log(name).splitlines() if line.endswith(f"claimed by {name}")]
+        lines = [
+            line for line in self.log(name).splitlines() if line.endswith(f"claimed by {name}")
+        ]
         return [line.split(": ")[1] for line in lines]
 
     def stop(self) -> None:
@@ -167,3 +216,17 @@ class Fleet:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+
+def assert_each_effect_made_once(fleet: Fleet, builds: Sequence[str]) -> None:
+    """By the world's own record: no key created twice, and what is there is what was asked for."""
+    operations = fleet.world.operations()
+    made = Counter(each.key for each in operations if each.name.startswith("create"))
+    assert [key for key, count in made.items() if count > 1] == []
+    assert fleet.world.violations == []
+    complete = {build for build in builds if fleet.statuses()[build] == "complete"}
+    tables = fleet.world.state.tables
+    assert {domain["uuid"] for domain in tables["domains"].values()} == complete
+    assert len(tables["ports"]) == len(complete)
+    claimed = {thing.build for thing in fleet.capacity.inventory()}
+    assert claimed == complete

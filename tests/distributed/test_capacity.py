@@ -10,8 +10,9 @@ import pytest
 
 from buildflow.api import VmEngine
 from buildflow.config import Settings
-from buildflow.distributed.capacity import DISABLED, DOWN, Capacity, HostRow
+from buildflow.distributed.capacity import DISABLED, DOWN, SILENT_S, UP, Capacity, HostRow
 from buildflow.drivers.protocols import Demand
+from buildflow.engine.clock import VirtualClock
 from buildflow.errors import Exhausted
 from buildflow.flows.request import parse_request
 
@@ -87,3 +88,76 @@ def test_a_host_that_is_down_or_disabled_is_passed_over(engine: VmEngine) -> Non
     capacity.offer(big)  # its conductor is there again: what a person disabled stays so
     assert capacity.place(Demand(1, 1024), ["big", "small"], []) == "small"
     assert not capacity.mark("nobody", DOWN)
+
+
+def test_a_host_that_nobody_offers_is_down_until_it_is_offered_again(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    with VmEngine(Settings(home=tmp_path), clock=clock, watch_s=None) as engine:
+        capacity = Capacity(engine.store, clock)
+        host = HostRow("h", "sim:///", vcpus=8, memory_mib=8192, disk_gib=9)
+        capacity.offer(host)
+        clock.sleep(SILENT_S - 1)
+        assert capacity.place(Demand(1, 1024), ["h"], []) == "h"
+        clock.sleep(2)
+        assert not capacity.alive("h")
+        (row,) = capacity.listed()
+        assert row["state"] == DOWN
+        assert "no conductor has offered it since" in row["reason"]
+        with pytest.raises(Exhausted, match="h: it is down"):
+            capacity.place(Demand(1, 1024), ["h"], [])
+        capacity.attend("h", "b finishes what is on it")
+        assert capacity.alive("h")
+        with pytest.raises(Exhausted, match="h: it is standby"):
+            capacity.place(Demand(1, 1024), ["h"], [])
+        capacity.offer(host)
+        (row,) = capacity.listed()
+        assert (row["state"], row["reason"]) == (UP, None)
+        capacity.attend("h", "too late")
+        assert capacity.listed()[0]["state"] == UP, "its own conductor serves it"
+
+
+def test_a_sick_host_says_why_and_a_disabled_one_stays_so(engine: VmEngine) -> None:
+    capacity = Capacity(engine.store, engine.clock)
+    host = HostRow("h", "sim:///", vcpus=8, memory_mib=8192, disk_gib=9)
+    capacity.doubt(host, "no hypervisor")
+    assert (capacity.listed()[0]["state"], capacity.listed()[0]["reason"]) == (
+        DOWN,
+        "no hypervisor",
+    )
+    capacity.offer(host)
+    capacity.mark("h", DISABLED, "by hand")
+    capacity.offer(host)
+    capacity.doubt(host, "no hypervisor")
+    (row,) = capacity.listed()
+    assert (row["state"], row["reason"]) == (DISABLED, "by hand")
+
+
+def test_only_what_conductors_offer_is_shared(engine: VmEngine) -> None:
+    capacity = Capacity(engine.store, engine.clock)
+    assert not capacity.shares("h")
+    capacity.offer(HostRow("h", "sim:///", vcpus=1, memory_mib=1024, disk_gib=1))
+    assert capacity.shares("h")
+
+
+@pytest.mark.services
+def test_two_first_machines_of_a_group_do_not_begin_it_on_two_hosts(
+    tmp_path: Path, postgresql_url: str
+) -> None:
+    with VmEngine(Settings(home=tmp_path, store=postgresql_url), watch_s=None) as engine:
+        capacity = Capacity(engine.store, engine.clock)
+        for name in ("h1", "h2"):
+            capacity.offer(HostRow(name, "sim:///", vcpus=99, memory_mib=99999, disk_gib=9))
+        builds = _builds(engine, 24)
+
+        def claim(number: int) -> bool:
+            demand = Demand(1, 1024, affinity_group=f"group{number // 2}")
+            host = f"h{1 + number % 2}"
+            try:
+                capacity.claim(f"key{number}", builds[number], host, demand)
+            except Exhausted:
+                return False
+            return True
+
+        with ThreadPoolExecutor(8) as pool:
+            won = list(pool.map(claim, range(24)))
+        assert [won[i] + won[i + 1] for i in range(0, 24, 2)] == [1] * 12

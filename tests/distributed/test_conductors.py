@@ -1,4 +1,4 @@
-"""Conductors as real processes: killed, stopped and continued, drained; boards and stores restarted."""
+"""Conductors as processes: killed, stopped and continued, drained; boards and stores restarted."""
 
 from __future__ import annotations
 
@@ -9,28 +9,13 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.distributed.fleet import Fleet
+from tests.distributed.fleet import Fleet, assert_each_effect_made_once
 from tests.lab.services import PostgreSQL, Service
 
 pytestmark = [pytest.mark.services, pytest.mark.slow]
 
 ALL_BOARDS = pytest.mark.parametrize("board_kind", ["redis", "etcd", "zookeeper"])
 ONE_BOARD = pytest.mark.parametrize("board_kind", ["redis"])
-
-
-def assert_each_effect_made_once(fleet: Fleet, builds: list[str]) -> None:
-    """By the world's own record: no key created twice, and what is there is what was asked for."""
-    made = Counter(
-        operation.key for operation in fleet.world.operations() if operation.name.startswith("create")
-    )
-    assert [key for key, count in made.items() if count > 1] == []
-    assert fleet.world.violations == []
-    complete = {build for build in builds if fleet.engine.show(build)["status"] == "complete"}
-    domains = {
-        domain["uuid"] if "uuid" in domain else key
-        for key, domain in fleet.world.state.tables["domains"].items()
-    }
-    assert {key.rpartition("/")[2] for key in domains} == complete
 
 
 @ALL_BOARDS
@@ -41,7 +26,10 @@ def test_300_builds_survive_a_kill_a_stop_and_a_restarted_board(
     builds = [fleet.submit(f"vm{i}", memory_mib=64) for i in range(300)]
     for name in ("a", "b", "c"):
         fleet.start(name)
-    done = lambda: sum(s == "complete" for s in fleet.statuses().values())  # noqa: E731
+
+    def done() -> int:
+        return list(fleet.statuses().values()).count("complete")
+
     fleet.until(lambda: done() > 20, "20 builds", 90)
     fleet.send("a", signal.SIGKILL)
     fleet.freeze("b")
@@ -141,7 +129,7 @@ def test_when_every_host_fails_all_is_undone_with_a_line_for_each(
 
 @ONE_BOARD
 def test_a_job_that_cannot_be_carried_out_stands_aside_and_is_listed(
-    new_fleet: Callable[..., Fleet], monkeypatch: pytest.MonkeyPatch
+    new_fleet: Callable[..., Fleet],
 ) -> None:
     fleet = new_fleet()
     build = fleet.submit("vm", memory_mib=64)
@@ -154,29 +142,3 @@ def test_a_job_that_cannot_be_carried_out_stands_aside_and_is_listed(
     fleet.start("a")
     fleet.until(fleet.all_ended, "end", 60)
     assert fleet.jobs.listed() == []
-
-
-@ONE_BOARD
-def test_the_curve_stays_flat(new_fleet: Callable[..., Fleet]) -> None:
-    """Time of submitting and claiming one job among 100 and among 1,000."""
-    fleet = new_fleet()
-    curve = {}
-    posted = 0
-    for size in (100, 1000):
-        while posted < size:
-            fleet.board.post(f"b{posted}")
-            posted += 1
-        begun = time.perf_counter()
-        for i in range(50):
-            fleet.board.post(f"extra{size}-{i}")
-        posting = (time.perf_counter() - begun) / 50
-        begun = time.perf_counter()
-        for _ in range(50):
-            found = fleet.board.next()
-            assert found is not None
-            assert fleet.board.claim(found)
-            fleet.board.consume(found)
-        claiming = (time.perf_counter() - begun) / 50
-        curve[size] = (posting * 1e3, claiming * 1e3)
-    print("ms to post, ms to claim and consume:", curve)
-    assert curve[1000][0] < 5 * curve[100][0]

@@ -1,0 +1,75 @@
+"""A password in a URL is in no log, no job, no listing and no error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buildflow.config import Settings
+from buildflow.distributed.board import Board, BoardUnusable
+from buildflow.distributed.hosts import offered, parse_host
+from tests.distributed.fleet import Fleet
+from tests.lab.services import PostgreSQL, Redis
+
+SECRET = "s3cr3t-w0rd"
+
+
+@pytest.fixture
+def guarded(redis: Redis) -> Iterator[str]:
+    """The redis server asks for a password; its URL with it."""
+    import redis as library
+
+    plain = library.Redis.from_url(redis.url)
+    plain.config_set("requirepass", SECRET)
+    try:
+        yield f"redis://:{SECRET}@127.0.0.1:{redis.port}/0"
+    finally:
+        library.Redis.from_url(redis.url, password=SECRET).config_set("requirepass", "")
+
+
+@pytest.mark.services
+@pytest.mark.slow
+def test_no_password_is_ever_shown(
+    tmp_path: Path, postgresql: PostgreSQL, redis: Redis, guarded: str
+) -> None:
+    import redis as library
+
+    store = postgresql.new_database().replace("buildflow@", f"buildflow:{SECRET}@")
+    with Fleet(tmp_path, store, guarded) as fleet:
+        build = fleet.call("submit", "vm", "--image", "tiny", "--memory", "64")["id"]
+        posted = library.Redis.from_url(redis.url, password=SECRET)
+        kept: list[Any] = [posted.dump(key) for key in posted.keys("buildflow*")]
+        assert any(build.encode() in each for each in kept)
+        assert not any(SECRET.encode() in each for each in kept)
+        pid = fleet.start("a")
+        fleet.until(fleet.all_ended, "end", 60)
+        assert SECRET not in Path(f"/proc/{pid}/cmdline").read_text()
+        redis.kill9()
+        fleet.until(lambda: fleet.says("a", "does not answer"), "trouble with the board", 30)
+        redis.start()
+        posted.config_set("requirepass", SECRET)
+        postgresql.restart()
+        fleet.submit("after", memory_mib=64)
+        fleet.until(fleet.all_ended, "end", 60)
+        for verb in ("hosts", "jobs", "list"):
+            assert SECRET not in str(fleet.call(verb))
+        assert SECRET not in fleet.log("a")
+        assert SECRET not in str(fleet.engine.show(build))
+
+
+def test_a_board_that_is_away_is_named_without_its_password() -> None:
+    board = Board(f"redis://bob:{SECRET}@127.0.0.1:1/0", "me")
+    with pytest.raises(BoardUnusable) as told:
+        board.post("x")
+    assert "redis://127.0.0.1:1/0 does not answer" in str(told.value)
+    assert SECRET not in str(told.value)
+    assert SECRET not in repr(told.value.__dict__)
+
+
+def test_a_host_is_offered_without_its_password(tmp_path: Path) -> None:
+    host = parse_host(f"h=qemu+ssh://bob:{SECRET}@far/system,vcpus=1,memory=64,disk=1")
+    row = offered(host, Settings(home=tmp_path))
+    assert row.uri == "qemu+ssh://far/system"

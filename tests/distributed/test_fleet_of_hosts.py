@@ -1,0 +1,99 @@
+"""Builds over several hosts by the command line: room, groups, a host that goes and returns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from tests.distributed.fleet import IMAGE, Fleet, assert_each_effect_made_once
+
+pytestmark = [
+    pytest.mark.services,
+    pytest.mark.slow,
+    pytest.mark.parametrize("board_kind", ["redis"]),
+]
+
+
+def test_each_build_goes_where_there_is_room(new_fleet: Callable[..., Fleet]) -> None:
+    fleet = new_fleet()
+    fleet.start("a", hosts=["h1", "h2"], sizes="vcpus=9,memory=256")
+    fleet.start("b", hosts=["h3"], sizes="vcpus=9,memory=512")
+    fleet.await_start("a", "b")
+    # each conductor has offered its hosts, and together they have room for sixteen
+    fleet.until(lambda: len(fleet.capacity.listed()) == 3, "hosts", 30)
+    builds = [fleet.submit(f"vm{i}", memory_mib=64) for i in range(17)]
+    fleet.until(lambda: Counter(fleet.statuses().values())["complete"] == 16, "16 builds", 90)
+    used = {row["name"]: row["memory_mib_used"] for row in fleet.call("hosts")}
+    assert used == {"h1": 256, "h2": 256, "h3": 512}
+    fleet.until(lambda: fleet.jobs.listed()[0]["reason"] is not None, "reason", 30)
+    (waiting,) = fleet.call("jobs")
+    assert waiting["status"] == "queued"
+    assert "no host has room" in waiting["reason"]
+    assert "h2: 0 MiB of memory free, 64 MiB wanted" in waiting["reason"]
+    # a machine that is deleted makes room for it
+    gone = next(build for build in builds if fleet.statuses()[build] == "complete")
+    assert fleet.call("delete", gone)["status"] == "rolled_back"
+    fleet.until(lambda: fleet.statuses()[waiting["build"]] == "complete", "the last build", 60)
+    assert_each_effect_made_once(fleet, builds)
+
+
+def test_groups_from_the_command_line(new_fleet: Callable[..., Fleet]) -> None:
+    fleet = new_fleet()
+    fleet.start("a", hosts=["h1", "h2", "h3"])
+    common = ("--image", IMAGE, "--memory", "64")
+    ids = {}
+    for name in ("w1", "w2", "w3"):
+        ids[name] = fleet.call("submit", name, *common, "--anti-affinity", "web")["id"]
+    for name in ("d1", "d2", "d3"):
+        ids[name] = fleet.call("submit", name, *common, "--affinity", "db")["id"]
+    fleet.until(fleet.all_ended, "end", 60)
+    shown = {row["name"]: row for row in fleet.call("list")}
+    assert {row["status"] for row in shown.values()} == {"complete"}
+    assert len({shown[name]["host"] for name in ("w1", "w2", "w3")}) == 3
+    assert len({shown[name]["host"] for name in ("d1", "d2", "d3")}) == 1
+    assert_each_effect_made_once(fleet, list(ids.values()))
+
+
+def test_a_request_id_is_one_build_however_often_it_is_submitted(
+    new_fleet: Callable[..., Fleet],
+) -> None:
+    fleet = new_fleet()
+    words = ("submit", "vm", "--image", IMAGE, "--memory", "64", "--request-id", "once")
+    first, again = fleet.call(*words), fleet.call(*words)
+    assert first["id"] == again["id"]
+    assert list(fleet.board.posted()) == [first["id"]]
+    assert fleet.board.count() == 1
+    fleet.start("a")
+    fleet.until(fleet.all_ended, "end", 60)
+    assert fleet.call(*words)["status"] == "complete"
+    assert fleet.board.count() == 0
+
+
+def test_a_host_that_goes_away_and_returns(new_fleet: Callable[..., Fleet]) -> None:
+    """Its builds wait for it; one that is to stop is undone as far as can be, the rest later."""
+    fleet = new_fleet(options={"boot_seconds": 3600.0})
+    before = fleet.world.digest()
+    fleet.start("a", hosts=["h1"])
+    waits, stops = (fleet.submit(name, memory_mib=64, timeout_s=7200.0) for name in ("one", "two"))
+    for build in (waits, stops):
+        fleet.until(lambda b=build: fleet.engine.show(b)["power_state"] == 1, "guest", 60)  # type: ignore[misc]
+    fleet.kill("a")
+    fleet.start("b", hosts=["h2"])
+    fleet.until(lambda: fleet.capacity.listed()[0]["state"] == "down", "silent host", 40)
+    assert fleet.engine.cancel(stops)
+    fleet.until(lambda: fleet.statuses()[stops] == "residue", "rollback without its host", 90)
+    shown = fleet.engine.show(stops)
+    kinds = {effect["kind"] for effect in shown["residue"]}
+    assert {"guest", "domain", "claim"} <= kinds, "what is on the host is left"
+    assert fleet.statuses()[waits] == "running", "nobody has touched it"
+    fleet.world.configure(boot_seconds=0.0)
+    fleet.start("c", hosts=["h1"])
+    fleet.until(lambda: fleet.capacity.alive("h1"), "host again", 40)
+    assert fleet.call("cleanup", stops)["status"] == "rolled_back"
+    fleet.until(lambda: fleet.statuses()[waits] == "complete", "the build that waited", 60)
+    assert_each_effect_made_once(fleet, [waits, stops])
+    assert fleet.call("delete", waits)["status"] == "rolled_back"
+    fleet.world.configure(boot_seconds=3600.0)
+    assert fleet.world.digest() == before

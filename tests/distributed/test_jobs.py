@@ -1,0 +1,126 @@
+"""The jobs' rows: tries, back-off, standing aside, and what goes on the board again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buildflow.api import VmEngine
+from buildflow.config import Settings
+from buildflow.distributed.jobs import ASIDE, ASKED, POSTED, Jobs
+from buildflow.distributed.request import intention_of
+from buildflow.engine.clock import VirtualClock
+from buildflow.engine.guard import Intention
+from buildflow.flows.request import parse_request
+
+
+@pytest.fixture
+def clock() -> VirtualClock:
+    return VirtualClock()
+
+
+@pytest.fixture
+def engine(tmp_path: Path, clock: VirtualClock) -> Iterator[VmEngine]:
+    with VmEngine(Settings(home=tmp_path), clock=clock, watch_s=None) as engine:
+        yield engine
+
+
+@pytest.fixture
+def jobs(engine: VmEngine) -> Jobs:
+    return Jobs(engine.store, engine.clock)
+
+
+def accepted(engine: VmEngine, name: str = "vm") -> str:
+    request = parse_request(name=name, image="x")
+    return str(engine.accept_build(request, queue=True)["id"])
+
+
+def test_tries_back_off_and_end_aside(engine: VmEngine, jobs: Jobs, clock: VirtualClock) -> None:
+    build = accepted(engine)
+    jobs.post(build)
+    waits = []
+    for number in range(1, 9):
+        assert jobs.failed(build, f"reason {number}") == (number == 8)
+        row = jobs.glance(build)
+        assert row is not None
+        waited = 0.0
+        while jobs.must_wait(row):
+            clock.sleep(0.5)
+            waited += 0.5
+        waits.append(waited)
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+    (listed,) = jobs.listed()
+    assert (listed["state"], listed["tries"], listed["reason"]) == (ASIDE, 8, "reason 8")
+    assert jobs.count() == 0
+    jobs.post(build)
+    assert (jobs.listed()[0]["state"], jobs.listed()[0]["tries"]) == (POSTED, 0)
+
+
+def test_a_try_is_counted_once_of_two_conductors(
+    engine: VmEngine, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = accepted(engine)
+    jobs.post(build)
+    row = jobs.row(build)
+    monkeypatch.setattr(jobs, "row", lambda _build: row)  # both have read it before either wrote
+    jobs.failed(build, "one")
+    jobs.failed(build, "the other")
+    monkeypatch.undo()
+    found = jobs.row(build)
+    assert found is not None
+    assert (found["tries"], found["reason"]) == (1, "one")
+
+
+def test_what_is_asked_for_is_taken_once(engine: VmEngine, jobs: Jobs) -> None:
+    build = accepted(engine)
+    jobs.post(build, ASKED)
+    assert jobs.asked() == [build]
+    assert jobs.asked() == []
+
+
+def test_a_lost_job_is_posted_again_by_one(
+    engine: VmEngine, jobs: Jobs, clock: VirtualClock
+) -> None:
+    lost, there, aside = (accepted(engine, name) for name in ("lost", "there", "aside"))
+    for build in (lost, there, aside):
+        jobs.post(build)
+    jobs.failed(aside, "a reason", max_tries=1)
+    assert jobs.unposted({there}, older_s=10) == [], "it may be on its way to the board"
+    clock.sleep(11)
+    assert jobs.unposted({there}, older_s=10) == [lost]
+    assert jobs.unposted({there}, older_s=10) == []
+
+
+def test_a_build_without_a_job_gets_one(engine: VmEngine, jobs: Jobs, clock: VirtualClock) -> None:
+    build = accepted(engine)
+    assert jobs.adopt(older_s=10) == []
+    clock.sleep(11)
+    assert jobs.adopt(older_s=10) == [build]
+    assert jobs.asked() == [build]
+    assert jobs.adopt(older_s=10) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "job", "stop", "vm_state", "wanted"),
+    [
+        ("queued", "posted", None, "building", Intention.RUN),
+        ("running", None, None, "building", Intention.RUN),
+        ("rolling_back", "posted", "deleted", "active", Intention.RUN),
+        ("complete", "posted", None, "active", None),
+        ("complete", "posted", "deleted", "active", Intention.DELETE),
+        ("complete", None, "deleted", "active", None),
+        ("rolled_back", "posted", "deleted", "deleted", None),
+        ("rolled_back", "posted", "deleted", "error", Intention.DELETE),
+        ("residue", "posted", None, "error", Intention.CLEANUP),
+        ("residue", None, None, "error", None),
+        ("residue", "posted", "deleted", "active", Intention.DELETE),
+    ],
+)
+def test_what_a_job_asks_of_its_build(
+    status: str, job: str | None, stop: str | None, vm_state: str, wanted: Intention | None
+) -> None:
+    row: dict[str, Any] = {"status": status, "job": job, "stop": stop, "vm_state": vm_state}
+    assert intention_of(row) is wanted
