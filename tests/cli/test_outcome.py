@@ -11,6 +11,7 @@ from buildflow.cli.outcome import exit_code, failure, success
 SHOWN: dict[str, Any] = {
     "id": "3f0c", "name": "vm1", "status": "complete", "host": "here", "fault": None,
     "errors": [], "effects": [], "residue": [], "network_info": [], "stop": None,
+    "block_device_info": None,
     "created_at": "2026-01-01T00:00:00+00:00", "finished_at": "2026-01-01T00:00:02+00:00",
 }  # fmt: skip
 FAULT = {"type": "DriverError", "message": "it broke", "step": "start"}
@@ -40,16 +41,18 @@ def test_exit_codes(build: dict[str, Any], interrupted: bool, code: int) -> None
 
 def test_success_says_where_it_is_and_what_comes_next() -> None:
     network = {"label": "lan", "id": "n", "subnets": [{"ips": [{"address": "10.0.0.5"}]}]}
+    disk = {"connection_info": {"serial": "v1"}, "mount_device": "vda"}
     effect = {"kind": "directory", "state": "done", "external_id": "/there"}
     lines = "\n".join(
         success(
             shown(network_info=[{"address": "52:54:00:00:00:01", "network": network}],
-                  effects=[effect])
+                  effects=[effect], block_device_info={"block_device_mapping": [disk]})
         )
     )  # fmt: skip
     assert "vm1 is up" in lines
     assert "in 2.00 s on here" in lines
     assert "10.0.0.5 on lan, MAC 52:54:00:00:00:01" in lines
+    assert "volume   v1 as vda" in lines
     assert "/there/console.log" in lines
     assert "buildflow delete vm1" in lines
 
