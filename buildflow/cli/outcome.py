@@ -62,7 +62,8 @@ def success(shown: Mapping[str, Any]) -> Iterator[str]:
         address = ", ".join(ips) or "no fixed address"
         yield f"  address  {_e(address)} on {_e(where)}, MAC {_e(vif['address'])}"
     for disk in (shown["block_device_info"] or {}).get("block_device_mapping", ()):
-        yield f"  volume   {_e(disk['connection_info'].get('serial'))} as {_e(disk['mount_device'])}"
+        volume = disk["connection_info"].get("serial")
+        yield f"  volume   {_e(volume)} as {_e(disk['mount_device'])}"
     log = console_log(shown)
     if log is not None:
         yield f"  console  {_e(log)}"
