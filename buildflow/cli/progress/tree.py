@@ -76,9 +76,11 @@ class Line:
     def words(self) -> str:
         """How it stands, in words; a step without an effect has nothing to roll back."""
         mark = self.mark
-        if mark is Mark.UNDONE and not self.inner and not self.effect:
+        if self.inner:
+            return str(mark)
+        if mark is Mark.UNDONE and not self.effect:
             return "failed" if self.failed else "walked back"
-        return f"failed, {mark}" if self.broken and mark is not Mark.FAILED else str(mark)
+        return f"failed, {mark}" if self.failed and mark is not Mark.FAILED else str(mark)
 
     @property
     def documented(self) -> bool:

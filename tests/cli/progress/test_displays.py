@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from typing import Any
 
 import pytest
 from rich.console import Console, Group
@@ -15,12 +16,14 @@ from buildflow.cli.progress.words import SIGNS, duration
 from buildflow.engine.run import StepEvent
 from buildflow.flows.build import build_flow
 
-FLOW_INPUTS = {"name": "vm1", "image": "x"}
+
+def a_flow() -> Any:
+    return build_flow(name="vm1", image="x")
 
 
 @pytest.fixture
 def tree() -> BuildTree:
-    return BuildTree("vm1", build_flow(**FLOW_INPUTS))
+    return BuildTree("vm1", a_flow())
 
 
 def event(step: str, state: str, *, build: str = "id", status: str = "running") -> StepEvent:
@@ -117,7 +120,7 @@ def test_where_stderr_is_no_terminal_there_are_plain_lines(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     with Progress() as progress:
-        progress.follow("id", "vm1", build_flow(**FLOW_INPUTS))
+        progress.follow("id", "vm1", a_flow())
         progress.listen(event("root disk", "RUNNING"))
         progress.listen(event("root disk", "SUCCESS"))
         progress.listen(event("strange", "SUCCESS", build="other-build"))
