@@ -1,0 +1,343 @@
+"""A scene in which the engine runs a flow of steps: a store in memory, and time that is free."""
+
+from __future__ import annotations
+
+import io
+import logging
+import math
+import sys
+import threading
+from abc import abstractmethod
+from collections.abc import Hashable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from buildflow.config import Settings
+from buildflow.engine.clock import VirtualClock
+from buildflow.engine.core import Engine
+from buildflow.engine.definitions import FlowFactory, dotted_name
+from buildflow.engine.guard import Intention
+from buildflow.engine.store import Row
+from buildflow.faults.injector import Injector
+from buildflow.faults.kinds import Act, Kind
+from buildflow.faults.memory_store import MemoryStore
+from buildflow.faults.records import Records, edge_names
+from buildflow.faults.run_memory import memory_of
+from buildflow.faults.scene import Inventory, Outcome, Scene
+from buildflow.faults.spare_flows import SpareFlows
+from buildflow.faults.visit import Visit
+
+BUILD_ID = "00000000-0000-4000-8000-00000000b11d"
+# flows made and compiled beforehand: each process of a scenario takes one that nobody has used
+SPARE_FLOWS = 6
+# they tell each state that is passed, at the lowest level and by name only
+_CHATTY = ("taskflow", "transitions")
+_ENDED = {"complete": Outcome.COMPLETE, "rolled_back": Outcome.ROLLED_BACK,
+          "residue": Outcome.RESIDUE}  # fmt: skip
+
+
+class FreeClock(VirtualClock):
+    """A virtual clock that can be put back. It ticks in 1/1024 s, whose sums are exact: two runs
+    that wait alike must find the same at each deadline, whatever time it was when they began.
+    """
+
+    def sleep(self, seconds: float, wake: threading.Event | None = None) -> None:
+        """See Clock."""
+        super().sleep(math.ceil(max(seconds, 0.0) * 1024) / 1024)
+
+    def copy(self) -> FreeClock:
+        """Another one, at the same instant."""
+        new = FreeClock(self._start)
+        new.sleep(self._elapsed)
+        return new
+
+
+class _LogReader(logging.Handler):
+    """Looks for secrets in what is logged."""
+
+    def __init__(self, marks: tuple[str, ...], leaks: list[str]) -> None:
+        super().__init__(logging.DEBUG)
+        self._marks, self._leaks = marks, leaks
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """See logging.Handler."""
+        text = record.getMessage()
+        if any(mark in text for mark in self._marks):
+            self._leaks.append("secret: a password was logged")
+
+
+class _OutputReader(io.TextIOBase):
+    """Looks for secrets in what is printed, and prints the rest."""
+
+    def __init__(self, stream: Any, marks: tuple[str, ...], leaks: list[str]) -> None:
+        self._stream, self._marks, self._leaks = stream, marks, leaks
+
+    def write(self, text: str) -> int:
+        """See io."""
+        if any(mark in text for mark in self._marks):
+            self._leaks.append("secret: a password was printed")
+            return len(text)
+        return int(self._stream.write(text))
+
+    def flush(self) -> None:
+        """See io."""
+        self._stream.flush()
+
+
+@dataclass(frozen=True, slots=True)
+class _Laid:
+    """A scene as it was before its run."""
+
+    clock: FreeClock
+    rows: bytes
+    records: Records
+    world: Any
+
+
+class EngineScene(Scene):
+    """Subclasses say which flow runs, in which world."""
+
+    instance: ClassVar[bool] = False
+    """Whether the flow moves vm, task and power states."""
+
+    def __init__(self, factory: FlowFactory, inputs: Row, settings: Settings | None = None) -> None:
+        self.factory, self.inputs = factory, inputs
+        self.settings = settings or Settings(home=Path("/nonexistent"), boot_grace_s=0.2)
+
+    # --- what a subclass gives ---------------------------------------------------
+
+    @abstractmethod
+    def make_world(self) -> Any:
+        """The world that the steps act on, made anew."""
+
+    @abstractmethod
+    def armed_world(self, injector: Injector) -> Any:
+        """What the engine is given: the world, seen through the injector."""
+
+    def world_hash(self) -> int:
+        """A number that equal worlds share."""
+        return hash(repr(sorted(self.inventory().items())))
+
+    def secret_marks(self) -> tuple[str, ...]:
+        """Texts that must be seen nowhere."""
+        return ()
+
+    def make_engine(self, world: Any) -> Engine:
+        """The engine of one process."""
+        return Engine(
+            self.settings, world, store=self.store, clock=self.clock,
+            points=self.injector.hooks(), parallel=False, watch_s=None,
+        )  # fmt: skip
+
+    def prepare(self) -> None:
+        """What comes before the run that is explored, free of faults."""
+
+    # --- the scene ---------------------------------------------------
+
+    def lay_out(self) -> None:
+        """See Scene. The first time makes everything; later ones put it back to that."""
+        if self._laid is None:
+            self._lay_first()
+        laid = self._laid
+        assert laid is not None
+        self.clock = laid.clock.copy()
+        self.store.restore(laid.rows)
+        self.records = laid.records.copy()
+        self.world = self.copy_world(laid.world)
+        self.definitions.all_new()
+        self.leaks: list[str] = []
+        self.stops: frozenset[str] = frozenset()
+        self.injector = Injector(self)
+        self.laid_out()
+
+    _laid: _Laid | None = None
+
+    def _lay_first(self) -> None:
+        self.clock = FreeClock()
+        self.store = MemoryStore()
+        self.records = Records(self.store.statements, self.secret_marks())
+        self.world = self.make_world()
+        dotted = dotted_name(self.factory)
+        self.definitions = SpareFlows(dotted, self.inputs, SPARE_FLOWS)
+        self.injector = Injector(self)
+        self.injector.disarmed = True
+        self.leaks = []
+        self.stops = frozenset()
+        self.laid_out()
+        self.engine = self._open()
+        self.store.journal.on_commit = self._on_commit
+        row = self.engine.accept(
+            self.factory, self.inputs, name="explored", build_id=BUILD_ID, instance=self.instance
+        )
+        self.build_id = row["id"]
+        self.prepare()
+        self._laid = _Laid(self.clock, self.store.rows(), self.records, self.world)
+
+    def copy_world(self, world: Any) -> Any:
+        """The world as it was laid out, made anew; here from scratch."""
+        return self.make_world()
+
+    def laid_out(self) -> None:
+        """Forget what belonged to the run before."""
+
+    def arm(self, injector: Injector) -> None:
+        """See Scene. Takes the place of the injector of before."""
+        self.injector = injector
+        self.engine = self._open()
+
+    def _open(self) -> Engine:
+        engine = self.make_engine(self.armed_world(self.injector))
+        engine.definitions = self.definitions
+        return engine
+
+    def _on_commit(self, when: str, unit: Any) -> None:
+        if when == "before":
+            self.injector.at_commit(when)
+        else:
+            self.records.committed(unit)
+            self.injector.at_commit(when)
+
+    def start(self) -> None:
+        """See Scene."""
+        self._carry_out()
+
+    def resume(self) -> None:
+        """See Scene."""
+        self.injector.new_process()
+        self.engine = self._open()
+        self._carry_out()
+
+    def _carry_out(self) -> None:
+        # whoever had it before was this process too, which lives: that it is dead is our word
+        self._watched(lambda: self.engine.carry_out(self.build_id, self.intention, take_over=True))
+
+    intention: Intention = Intention.RUN
+
+    def _watched(self, work: Any) -> None:
+        marks = self.secret_marks()
+        if not marks:
+            work()
+            return
+        root, out, err = logging.getLogger(), sys.stdout, sys.stderr
+        levels = {name: logging.getLogger(name).level for name in ("", *_CHATTY)}
+        handler = _LogReader(marks, self.leaks)
+        root.addHandler(handler)
+        root.setLevel(logging.DEBUG)
+        for name in _CHATTY:
+            logging.getLogger(name).setLevel(logging.INFO)
+        sys.stdout = _OutputReader(out, marks, self.leaks)
+        sys.stderr = _OutputReader(err, marks, self.leaks)
+        try:
+            work()
+        finally:
+            sys.stdout, sys.stderr = out, err
+            for name, level in levels.items():
+                logging.getLogger(name).setLevel(level)
+            root.removeHandler(handler)
+
+    def outcome(self) -> Outcome:
+        """See Scene."""
+        return _ENDED.get(self.records.status, Outcome.UNFINISHED)
+
+    def run_of(self) -> Any:
+        """The engine's Run while there is one."""
+        return self.engine.running(self.build_id)
+
+    def position(self, visit: Visit | None) -> Hashable | None:
+        """See Scene: the run's memory, the committed records, the world, the place in the flow."""
+        run = self.run_of()
+        injector = self.injector
+        if run is None:
+            memory: Hashable = None
+            settled = False
+        else:
+            settled = run.going_back and not run.rescheduling
+            begun = frozenset() if settled else injector.begun
+            memory = (begun, memory_of(run, settled, self.clock.monotonic()))
+        place: Hashable = None
+        if visit is not None:
+            place = (
+                visit.at, visit.name, injector.activity, injector.inside,
+                round(self.clock.monotonic() - injector.since, 3),
+            )  # fmt: skip
+        return hash(
+            (place, memory, self.records.hash(settled), self.world_hash(), frozenset(injector.down),
+             self.stops, self.extra_position())
+        )  # fmt: skip
+
+    def extra_position(self) -> Hashable:
+        """What else of the subclass makes a difference."""
+        return None
+
+    def act(self, kind: Kind, visit: Visit) -> bool:
+        """See Scene: requests to stop."""
+        if kind.act is not Act.STOP:
+            return False
+        reason = "deleted" if kind.name == "delete" else "cancelled"
+        accepted = self.store.request_stop(self.build_id, reason)
+        if accepted:
+            self.stops |= {reason}
+        run = self.run_of()
+        if accepted and run is not None:
+            run.note_stop(reason)
+        return accepted
+
+    def finish(self) -> None:
+        """See Scene: `cleanup`."""
+        self.injector.new_process()
+        self.engine = self._open()
+        self.engine.carry_out(self.build_id, Intention.CLEANUP, take_over=True)
+
+    def undo_all(self) -> None:
+        """See Scene: `delete`."""
+        self.injector.new_process()
+        self.engine = self._open()
+        self.engine.carry_out(self.build_id, Intention.DELETE, take_over=True)
+
+    def residue(self) -> dict[str, str]:
+        """See Scene."""
+        return {
+            e["key"]: e["kind"] for e in self.store.effects(self.build_id)
+            if e["state"] == "residue"
+        }  # fmt: skip
+
+    def made(self) -> dict[str, str]:
+        """See Scene."""
+        return {key: self.records.effects[key][0] for key in self.records.done}
+
+    def flaws(self) -> list[str]:
+        """See Scene."""
+        return [*self.records.flaws, *self.leaks]
+
+    def fault(self) -> dict[str, Any] | None:
+        """See Scene."""
+        run = self.run_of()
+        if run is not None:
+            return run.fault  # type: ignore[no-any-return]
+        row = self.store.build(self.build_id)
+        return row["fault"] if row else None
+
+    def errors(self) -> list[dict[str, Any]]:
+        """See Scene."""
+        run = self.run_of()
+        if run is not None:
+            return list(run.errors)
+        row = self.store.build(self.build_id)
+        return (row["errors"] or []) if row else []
+
+    def vm_state(self) -> str | None:
+        """See Scene."""
+        return self.records.states.vm_state if self.instance else None
+
+    def edges(self) -> int:
+        """See Scene."""
+        return self.records.edges
+
+    def edge_names(self) -> tuple[str, ...]:
+        """See Scene."""
+        return edge_names() if self.instance else ()
+
+    def inventory(self) -> Inventory:
+        """See Scene."""
+        raise NotImplementedError

@@ -1,0 +1,432 @@
+"""Exploration: every single fault, every ordered pair of faults, and random plans beyond.
+
+Rounds of walks (walk.py) over one graph of positions (graph.py), until no edge is left to try. Each
+round's edges are shared out to worker processes, whose findings are put together before the next.
+A plan is decided when each of its edges was run; `pruned` counts those for which no run of their own
+was needed. tests/faults/test_pruning.py runs every pair of a small flow from its start to its end,
+and finds the same.
+
+A scene that cannot tell its position is explored one plan at a time, each run to its end.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import select
+import struct
+import sys
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any, Final
+
+from buildflow.faults.graph import Edge, Graph
+from buildflow.faults.injector import Injector
+from buildflow.faults.kinds import Kind
+from buildflow.faults.oracle import Reference, Violation
+from buildflow.faults.plan import Fault
+from buildflow.faults.play import Scenario, play, reference_of
+from buildflow.faults.scene import Outcome, Scene
+from buildflow.faults.visit import Visit
+from buildflow.faults.walk import Along, Mine, Walk
+
+_HEADER: Final = struct.Struct("<I")
+_ROUNDS_MAX: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A single fault and what became of it: one place of the matrix step x fault x outcome."""
+
+    step: str
+    point: str
+    code: str
+    outcome: Outcome
+
+
+@dataclass(slots=True)
+class Exploration:
+    """The result. `scenarios` plans were decided, `executed` runs were made for that."""
+
+    scene: str
+    depth: int
+    reference: Reference
+    points: list[str] = field(default_factory=list)
+    cells: list[Cell] = field(default_factory=list)
+    failing: list[Scenario] = field(default_factory=list)
+    outcomes: Counter[str] = field(default_factory=Counter)
+    singles: int = 0
+    pairs: int = 0
+    randoms: int = 0
+    executed: int = 0
+    positions: int = 0
+    lost: int = 0  # edges that could not be come to again: none, or a position is not what it says
+    seconds: float = 0.0
+    edge_names: tuple[str, ...] = ()
+    # for each declared transition the faults that had struck before it was taken
+    taken: dict[int, Counter[str]] = field(default_factory=dict)
+
+    @property
+    def scenarios(self) -> int:
+        """Plans that were decided, that without a fault among them."""
+        return 1 + self.singles + self.pairs + self.randoms
+
+    @property
+    def pruned(self) -> int:
+        """Plans for which no run of their own was needed."""
+        return max(self.scenarios - self.executed, 0)
+
+    @property
+    def untaken(self) -> list[str]:
+        """Declared transitions that no scenario has taken."""
+        return [name for i, name in enumerate(self.edge_names) if i not in self.taken]
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an exploration has come: edges tried, and those that are known to be left."""
+
+    tried: int
+    left: int
+    runs: int
+    violations: int
+    seconds: float
+
+    @property
+    def left_s(self) -> float | None:
+        """An estimate of the seconds that are left; new positions may make it more."""
+        return self.seconds / self.tried * self.left if self.tried else None
+
+
+Tell = Callable[[Progress], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Walked:
+    """What one walk has to say."""
+
+    news: list[Any]
+    found: list[tuple[tuple[Edge, ...], Violation]]
+    strikes: int
+    edges: int
+    struck: tuple[str, ...]
+    lost: int = 0
+
+
+class Explorer:
+    """Explores one scene; see the module. `depth` is how many faults a plan may have."""
+
+    def __init__(
+        self,
+        scene: Scene,
+        *,
+        depth: int = 2,
+        workers: int = 2,
+        tell: Tell | None = None,
+        only: frozenset[str] | None = None,
+        stop_at_first: bool = False,
+    ) -> None:
+        self.scene, self.depth, self.workers = scene, depth, max(1, workers)
+        self.tell, self.only, self.stop_at_first = tell, only, stop_at_first
+        self.graph = Graph(depth)
+        self._found: list[tuple[tuple[Edge, ...], Violation]] = []
+        self._walks = self._tried = 0
+        self._left = 0
+        self._started = 0.0
+
+    def run(self) -> Exploration:
+        """Explore; returns when all is decided."""
+        self._started = time.monotonic()
+        scene = self.scene
+        reference = reference_of(scene)
+        result = Exploration(scene.name, self.depth, reference, edge_names=scene.edge_names())
+        first = Walk(self.graph, scene, reference, [], _nobodys, only=self.only)
+        first.go()
+        self._take(result, _said(first, scene))
+        start = self.graph.start
+        if start is None:
+            raise RuntimeError("the run without faults comes to no point at all")
+        result.points = [node.name for node in self.graph.chain(start)]
+        for number in range(_ROUNDS_MAX):
+            edges = self.graph.untried(_everybodys)
+            if not edges or (self.stop_at_first and self._found):
+                break
+            self._round(result, reference, edges, number)
+        self._conclude(result, reference)
+        return result
+
+    # --- rounds ---------------------------------------------------
+
+    def _round(
+        self, result: Exploration, reference: Reference, edges: list[Edge], number: int
+    ) -> None:
+        self._left = len(edges)
+        workers = self.workers if len(edges) >= 4 * self.workers else 1
+        gc.collect()
+        gc.freeze()
+        streams: dict[int, _Stream] = {}
+        children = []
+        for worker in range(workers):
+            reader, writer = os.pipe()
+            child = os.fork()
+            if child == 0:
+                _in_child(lambda w=worker, out=writer: self._work(  # type: ignore[misc]
+                    reference, w, workers, out, number))  # fmt: skip
+            os.close(writer)
+            streams[reader] = _Stream()
+            children.append(child)
+        while streams:
+            ready, _, _ = select.select(list(streams), [], [], 0.5)
+            for descriptor in ready:
+                data = os.read(descriptor, 1 << 18)
+                if not data:
+                    os.close(descriptor)
+                    del streams[descriptor]
+                for message in streams[descriptor].messages(data) if data else ():
+                    self._take(result, message)
+            self._say()
+        for child in children:
+            _, status = os.waitpid(child, 0)
+            if status:
+                raise RuntimeError("a worker of the exploration did not end as it should")
+        gc.unfreeze()
+
+    def _work(self, reference: Reference, worker: int, workers: int, out: int, number: int) -> None:
+        def mine(word: int, code: str) -> bool:
+            return workers == 1 or hash((word, code, number)) % workers == worker
+
+        self.graph.changed = set()
+        while edges := self.graph.untried(mine):
+            for edge in edges:
+                if not self._try(reference, edge, mine, out):
+                    return
+
+    def _try(self, reference: Reference, edge: Edge, mine: Mine, out: int) -> bool:
+        """Walk to one edge; False when the exploration is to end with the first broken rule."""
+        graph = self.graph
+        for ride in (True, False):
+            if not graph.is_untried(edge):
+                return True
+            target = [*graph.plan(edge[0]), edge]
+            walk = Walk(graph, self.scene, reference, target, mine, ride=ride, only=self.only)
+            walk.go()
+            _send(out, _said(walk, self.scene, graph.news()))
+            if walk.found and self.stop_at_first:
+                return False
+        if graph.is_untried(edge):
+            # equal positions that did not go on alike: said aloud, for then a position is not one
+            graph.give_up(edge)
+            _send(out, _Walked(graph.news(), [], 0, 0, (), lost=1))
+        return True
+
+    def _take(self, result: Exploration, walked: _Walked) -> None:
+        self.graph.merge(walked.news)
+        self._found += walked.found
+        result.lost += walked.lost
+        self._walks += 1
+        self._tried += max(walked.strikes, 1)
+        self._left -= walked.strikes
+        bit = 0
+        edges = walked.edges
+        while edges:
+            if edges & 1:
+                result.taken.setdefault(bit, Counter()).update(walked.struck or ("",))
+            edges >>= 1
+            bit += 1
+
+    def _say(self) -> None:
+        if self.tell is not None:
+            self.tell(Progress(
+                self._tried, max(self._left, 0), self._walks, len(self._found),
+                time.monotonic() - self._started,
+            ))  # fmt: skip
+
+    # --- the result ---------------------------------------------------
+
+    def _conclude(self, result: Exploration, reference: Reference) -> None:
+        graph = self.graph
+        result.singles, result.pairs = graph.counts()
+        result.executed = self._walks
+        result.positions = len(graph.nodes)
+        for node in graph.chain(graph.start):
+            for code, word in node.after.items():
+                outcome = graph.outcome(word) or Outcome.UNFINISHED
+                result.cells.append(Cell(node.step, node.name, code, outcome))
+                result.outcomes[outcome.value] += 1
+        result.failing = self._failing(reference)
+        result.seconds = time.monotonic() - self._started
+
+    def _failing(self, reference: Reference) -> list[Scenario]:
+        """Each broken rule once for each last fault, played from the start without detours."""
+        plans: dict[tuple[str, str], tuple[Edge, ...]] = {}
+        for plan, violation in sorted(self._found, key=lambda each: len(each[0])):
+            where = self.graph.nodes[plan[-1][0]].name if plan else ""
+            code = plan[-1][1] if plan else ""
+            plans.setdefault((violation.rule, f"{where}={code}"), plan)
+        scenarios = []
+        done = set()
+        for plan in list(plans.values())[:_SHOWN_MAX]:
+            if plan in done:
+                continue
+            done.add(plan)
+            scenario = play(self.scene, reference, (), Along(self.scene, plan))
+            if scenario.violations:
+                scenarios.append(scenario)
+        return scenarios
+
+
+# how many failing plans are played again for the report; there may be one for each point
+_SHOWN_MAX: Final = 400
+
+
+def _said(walk: Walk, scene: Scene, news: list[Any] | None = None) -> _Walked:
+    struck = tuple(dict.fromkeys(s.kind.code for s in scene.injector.struck))
+    return _Walked(news or [], walk.found, walk.strikes, walk.edges, struck)
+
+
+def _nobodys(word: int, code: str) -> bool:
+    return False
+
+
+def _everybodys(word: int, code: str) -> bool:
+    return True
+
+
+# --- plans one at a time -------------------------------------------------------------------------
+
+
+def play_all(
+    scene: Scene, *, depth: int = 1, only: frozenset[str] | None = None
+) -> tuple[Reference, Iterator[Scenario]]:
+    """Every plan of up to `depth` faults, each run from start to end. For scenes without positions,
+    and to check that pruning loses nothing.
+    """
+    reference = reference_of(scene)
+
+    def plans(prefix: tuple[Fault, ...]) -> Iterator[Scenario]:
+        seen = _Listing(prefix, only)
+        scenario = play(scene, reference, prefix, seen)
+        yield scenario
+        if len(prefix) < depth:
+            for fault in seen.options:
+                yield from plans((*prefix, fault))
+
+    return reference, plans(())
+
+
+def explore_one_by_one(
+    scene: Scene, *, depth: int = 1, only: frozenset[str] | None = None
+) -> Exploration:
+    """An exploration in which every plan is run from start to end."""
+    started = time.monotonic()
+    reference, scenarios = play_all(scene, depth=depth, only=only)
+    result = Exploration(scene.name, depth, reference, edge_names=scene.edge_names())
+    for scenario in scenarios:
+        result.executed += 1
+        result.singles += len(scenario.faults) == 1
+        result.pairs += len(scenario.faults) == 2
+        result.outcomes[scenario.outcome.value] += 1
+        if len(scenario.struck) == 1:
+            visit = scenario.struck[0].visit
+            result.cells.append(
+                Cell(visit.step, visit.name, scenario.faults[0].code, scenario.outcome)
+            )
+        if scenario.violations:
+            result.failing.append(scenario)
+    result.points = list(dict.fromkeys(cell.point for cell in result.cells))
+    result.seconds = time.monotonic() - started
+    return result
+
+
+class _Listing:
+    """Follows a plan, and lists what could strike after its last fault."""
+
+    def __init__(self, faults: tuple[Fault, ...], only: frozenset[str] | None) -> None:
+        self.left, self.only = list(faults), only
+        self.options: list[Fault] = []
+
+    def choose(self, visit: Visit, injector: Injector) -> Kind | None:
+        """See Chooser."""
+        if self.left:
+            if not self.left[0].strikes(visit):
+                return None
+            return self.left.pop(0).kind
+        for kind in injector.options(visit):
+            if self.only is None or kind.code in self.only:
+                self.options.append(Fault.of(visit, kind))
+        return None
+
+
+class AtRandom:
+    """Strikes at random: up to `faults` times in a run of about `points` visits."""
+
+    def __init__(self, seed: int, faults: int, points: int) -> None:
+        self._random = Random(seed)  # noqa: S311 - chance, not secrecy
+        self._left, self._chance = faults, faults / max(points, 1)
+
+    def choose(self, visit: Visit, injector: Injector) -> Kind | None:
+        """See Chooser."""
+        if not self._left or self._random.random() >= self._chance:
+            return None
+        options = injector.options(visit)
+        if not options:
+            return None
+        self._left -= 1
+        return self._random.choice(options)
+
+
+def play_at_random(
+    scene: Scene, reference: Reference, seed: int, count: int, *, faults: int, points: int
+) -> Iterator[Scenario]:
+    """`count` random plans of 3 to `faults` faults, the first from `seed`."""
+    for number in range(seed, seed + count):
+        chooser = AtRandom(number, 3 + number % max(faults - 2, 1), points)
+        yield play(scene, reference, (), chooser)
+
+
+# --- processes and what they say -----------------------------------------------------------------
+
+
+def _in_child(work: Callable[[], Any]) -> None:
+    """Do `work` and end this process, whatever happens."""
+    try:
+        work()
+    except BaseException:
+        traceback.print_exc(file=sys.__stderr__)
+        os._exit(70)
+    os._exit(0)
+
+
+def _send(out: int, message: Any) -> None:
+    data = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    data = _HEADER.pack(len(data)) + data
+    while data:
+        data = data[os.write(out, data) :]
+
+
+class _Stream:
+    """Takes messages out of a stream of bytes. They come from our own children only."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def messages(self, data: bytes) -> Iterator[_Walked]:
+        self._rest += data
+        while len(self._rest) >= _HEADER.size:
+            (length,) = _HEADER.unpack_from(self._rest)
+            end = _HEADER.size + length
+            if len(self._rest) < end:
+                return
+            yield pickle.loads(self._rest[_HEADER.size : end])  # noqa: S301
+            self._rest = self._rest[end:]
+
+
+__all__ = [
+    "AtRandom", "Cell", "Exploration", "Explorer", "Progress", "explore_one_by_one", "play_all",
+    "play_at_random",
+]  # fmt: skip

@@ -1,0 +1,217 @@
+"""What is armed: it stands at every point of a run, asks a chooser, and lets the fault happen.
+
+Nothing of this exists in a run that is not armed: the engine has no points, the journal no hook and
+the drivers are themselves. Arming takes a call of `Scene.arm`; no environment variable does it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from buildflow.engine import points
+from buildflow.errors import StoreError
+from buildflow.faults.kinds import Act, Kind, kinds_at
+from buildflow.faults.plan import Fault
+from buildflow.faults.visit import At, Visit
+
+if TYPE_CHECKING:
+    from buildflow.faults.scene import Scene
+
+DELAY_S = 7.0
+slug = functools.cache(points.slug)
+
+
+class Killed(BaseException):
+    """The process is gone. Nothing that is left of it may act on the world or the store."""
+
+
+class Chooser(Protocol):
+    """Decides at each point whether a fault strikes, and which."""
+
+    def choose(self, visit: Visit, injector: Injector) -> Kind | None:
+        """The kind that strikes now; None for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """A fault that has struck: at which visit, how it is known again, what happened next."""
+
+    visit: Visit
+    kind: Kind
+    mark: str
+    accepted: bool = True  # a request to stop was accepted; a change by hand changed something
+
+    @property
+    def fault(self) -> Fault:
+        """As a part of a plan."""
+        return Fault.of(self.visit, self.kind)
+
+
+@dataclass(slots=True)
+class Injector:
+    """See the module. One for one run of a scene."""
+
+    scene: Scene
+    chooser: Chooser | None = None
+    struck: list[Struck] = field(default_factory=list)
+    visits: int = 0
+    step: str = ""
+    back: bool = False
+    down: set[str] = field(default_factory=set)
+    dead: bool = False
+    disarmed: bool = False
+    # how far the run has come inside of its present activity: part of a position
+    activity: tuple[str, str] = ("", "")
+    inside: int = 0
+    # steps that were begun by this process and have not succeeded: a failure that TaskFlow has not
+    # looked at yet, because a step beside it is still at work, shows nowhere else
+    begun: frozenset[str] = frozenset()
+    since: float = 0.0
+    _acting: bool = False
+    _turns: Counter[str] = field(default_factory=Counter)
+    _options: dict[tuple[At, str, str, bool], tuple[Kind, ...]] = field(default_factory=dict)
+
+    # --- where runs call ---------------------------------------------------
+
+    def at_step(self, where: str, subject: str, back: bool) -> None:
+        """A moment of a step."""
+        if self.disarmed:
+            return
+        at = At(where)
+        self.step, self.back = subject, back
+        if at is At.EXECUTE:
+            self.begun |= {subject}
+        elif at is At.RECORDED:
+            self.begun -= {subject}
+        if at in _BEGINS:
+            self.activity, self.inside = (where, subject), 0
+            self.since = self.scene.clock.monotonic()
+        self._come_to(at, f"{slug(subject)}:{where}")
+
+    def before_call(self, driver: str, call: str) -> None:
+        """A driver is about to be called."""
+        if self.disarmed:
+            return
+        if self.dead:
+            raise Killed
+        if driver in self.down:
+            raise _DOWN.make_error(self._mark_of("dn"))
+        self._come_to(At.CALL_BEFORE, f"{slug(self.step)}/{driver}.{call}:before", driver, call)
+
+    def after_call(self, driver: str, call: str) -> None:
+        """A driver has done what it was asked for."""
+        if not self.disarmed:
+            self._come_to(At.CALL_AFTER, f"{slug(self.step)}/{driver}.{call}:after", driver, call)
+
+    def at_commit(self, when: str) -> None:
+        """A boundary is about to be made durable, or has been."""
+        if self.disarmed:
+            return
+        at = At.COMMIT_BEFORE if when == "before" else At.COMMIT_AFTER
+        self._come_to(at, f"{slug(self.step)}/commit:{when}")
+
+    def new_process(self) -> None:
+        """Another process goes on with what the dead one has left."""
+        self.dead, self.step, self.back, self.begun = False, "resume", False, frozenset()
+        self.activity, self.inside = ("resume", ""), 0
+        self.since = self.scene.clock.monotonic()
+
+    def disarm(self) -> None:
+        """No more faults: services are up again, disks have room."""
+        self.disarmed = True
+        self.down.clear()
+
+    # --- what can happen, and does ---------------------------------------------------
+
+    def options(self, visit: Visit) -> list[Kind]:
+        """The kinds that can strike here, as things stand."""
+        key = (visit.at, visit.driver, visit.call, visit.back)
+        found = self._options.get(key)
+        if found is None:
+            found = self._options[key] = kinds_at(visit, self.scene.kinds)
+        return [k for k in found if k.act not in _ASK_SCENE or self.scene.applies(k, visit)]
+
+    def _come_to(self, at: At, name: str, driver: str = "", call: str = "") -> None:
+        if self._acting:
+            return  # what a fault itself calls is no point of the run
+        if self.dead:
+            raise Killed
+        self._turns[name] += 1
+        self.inside += 1
+        visit = Visit(
+            self.visits, at, name, self._turns[name], self.step, driver, call, self.back,
+            self.activity[0] in _UNDOING,
+        )  # fmt: skip
+        self.visits += 1
+        kind = self.chooser.choose(visit, self) if self.chooser is not None else None
+        if kind is not None:
+            self.strike(kind, visit)
+
+    def strike(self, kind: Kind, visit: Visit) -> None:
+        """Let `kind` happen at `visit`."""
+        mark = f"[fault {len(self.struck) + 1}]"
+        accepted = True
+        if kind.act in _BY_SCENE:
+            self._acting = True
+            accepted = self.scene.act(kind, visit)
+            self._acting = False
+        self.struck.append(Struck(visit, kind, mark, accepted))
+        match kind.act:
+            case Act.KILL:
+                self.dead = True
+                raise Killed
+            case Act.RAISE | Act.LOSE:
+                raise kind.make_error(mark)
+            case Act.DOWN:
+                self.down.add(visit.driver)
+                raise kind.make_error(mark)
+            case Act.HANG:
+                self.scene.clock.sleep(self.scene.hang_s)
+                raise kind.make_error(mark)
+            case Act.DELAY:
+                self.scene.clock.sleep(DELAY_S)
+            case Act.STORE:
+                # whoever could not reach the store gives the build up, as a crash would
+                self.dead = True
+                raise StoreError(f"the database failed {mark}")
+
+    def _mark_of(self, code: str) -> str:
+        return next((s.mark for s in self.struck if s.kind.code == code), "")
+
+    def faults(self) -> tuple[Fault, ...]:
+        """What has struck so far, as a plan."""
+        return tuple(struck.fault for struck in self.struck)
+
+    def hooks(self) -> Any:
+        """The engine's Points, for this injector."""
+
+        def points(where: str, subject: str, run: Any) -> None:
+            self.at_step(where, subject, bool(run.going_back or run.removing))
+
+        return points
+
+
+_BEGINS = frozenset({At.EXECUTE, At.REVERT, At.UNDO})
+_UNDOING = frozenset({At.REVERT, At.UNDO})
+_BY_SCENE = frozenset({Act.GUEST, Act.WORLD, Act.STOP, Act.FULL})
+_ASK_SCENE = frozenset({Act.GUEST, Act.WORLD, Act.FULL})
+_DOWN = next(kind for kind in kinds_at(
+    Visit(0, At.CALL_BEFORE, "", 1, "", "volume", "attach")) if kind.code == "dn")  # fmt: skip
+
+
+class Follow:
+    """Strikes what a plan says, each fault once."""
+
+    def __init__(self, faults: tuple[Fault, ...]) -> None:
+        self.left = list(faults)
+
+    def choose(self, visit: Visit, injector: Injector) -> Kind | None:
+        """See Chooser."""
+        for fault in self.left:
+            if fault.strikes(visit):
+                self.left.remove(fault)
+                return fault.kind
+        return None

@@ -1,0 +1,127 @@
+"""A scene: a world, a store and something that runs in them, laid out anew for each exploration.
+
+The kit knows scenes only. Ready ones are the machines' (machines.py), flows of buildflow steps
+(own_flow.py) and flows of plain TaskFlow tasks (plain_tasks.py).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable
+from enum import StrEnum
+from typing import Any
+
+from buildflow.engine.clock import VirtualClock
+from buildflow.faults.injector import Injector
+from buildflow.faults.kinds import KINDS, Kind
+from buildflow.faults.visit import Visit
+
+Inventory = dict[str, Any]
+
+
+class Outcome(StrEnum):
+    """How a scenario ended."""
+
+    COMPLETE = "complete"
+    ROLLED_BACK = "rolled_back"
+    RESIDUE = "residue"
+    UNFINISHED = "unfinished"
+
+
+class Scene(ABC):
+    """See the module. `name` goes into tokens: letters, digits and '-'."""
+
+    name: str = "scene"
+    kinds: tuple[Kind, ...] = KINDS
+    hang_s: float = 301.0
+    # whether a crash in mid-run is survived by going on; else it may leave anything
+    resumes: bool = True
+    # whether what is left must be told in a list
+    lists_residue: bool = True
+
+    clock: VirtualClock
+    injector: Injector
+
+    @abstractmethod
+    def lay_out(self) -> None:
+        """Make world, store and run; nothing has begun."""
+
+    @abstractmethod
+    def arm(self, injector: Injector) -> None:
+        """Put the injector at every point."""
+
+    @abstractmethod
+    def start(self) -> None:
+        """Run to the end, in this thread. May raise Killed or StoreError on the way."""
+
+    @abstractmethod
+    def resume(self) -> None:
+        """Go on as a new process; may raise as `start` does."""
+
+    @abstractmethod
+    def outcome(self) -> Outcome:
+        """How it has ended, or UNFINISHED."""
+
+    @abstractmethod
+    def inventory(self) -> Inventory:
+        """What exists outside, each thing under a name of its own. JSON."""
+
+    def position(self, visit: Visit | None) -> Hashable | None:
+        """Where the run is: all that can make a difference to how it goes on, states, records and
+        inventory. Two runs at equal positions go on alike. None when that can't be told.
+        """
+        return None
+
+    def applies(self, kind: Kind, visit: Visit) -> bool:
+        """Whether there is anything that `kind` could happen to now."""
+        return False
+
+    def act(self, kind: Kind, visit: Visit) -> bool:
+        """Let it happen; returns whether anything came of it."""
+        return False
+
+    def finish(self) -> None:  # noqa: B027 - nothing is what a scene without a clean-up does
+        """Let the run's own clean-up command work, without faults; for what is residue."""
+
+    def undo_all(self) -> None:  # noqa: B027 - as `finish`
+        """Remove what a complete run has made, by its own delete; nothing where there is none."""
+
+    def residue(self) -> dict[str, str]:
+        """What the run's own list says is left: a name for each thing, and its effect's kind."""
+        return {}
+
+    def present(self) -> dict[str, str] | None:
+        """What of the run's effects exists outside, named as in `residue`; None if unknown."""
+        return None
+
+    def made(self) -> dict[str, str]:
+        """The effects that the run knows to have been made, named as in `residue`: their steps."""
+        return {}
+
+    def tolerated(self) -> frozenset[str]:
+        """Names of the inventory that a change by hand makes either way all right."""
+        return frozenset()
+
+    def flaws(self) -> list[str]:
+        """What this scene itself has seen that must never happen, as `rule: text`."""
+        return []
+
+    def fault(self) -> dict[str, Any] | None:
+        """The error that the run reports: `type`, `message`."""
+        return None
+
+    def errors(self) -> list[dict[str, Any]]:
+        """The errors that it reports beside that one."""
+        return []
+
+    def vm_state(self) -> str | None:
+        """The machine's state, for a run that builds one."""
+        return None
+
+    def edges(self) -> int:
+        """Declared transitions that were taken, as bits of `edge_names`."""
+        return 0
+
+    def edge_names(self) -> tuple[str, ...]:
+        """Every declared transition."""
+        return ()

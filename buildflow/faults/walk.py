@@ -1,0 +1,219 @@
+"""One run through the graph of positions, trying as many edges on its way as it can.
+
+A walk goes to an edge that it was sent to, lets the fault strike, and goes on. Whenever it comes to
+a position that is known with fewer faults, it is from there on the run with those fewer faults: that
+is what equal positions mean. So one walk tries a kill, comes back to where it was, tries the next,
+and so on; it ends early when nothing that lies ahead is left to try.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from buildflow.faults import oracle
+from buildflow.faults.graph import Edge, Graph, Node, word_of
+from buildflow.faults.injector import Injector
+from buildflow.faults.kinds import BY_CODE, Act, Kind
+from buildflow.faults.oracle import Reference, Violation
+from buildflow.faults.play import judge_end, run_to_end
+from buildflow.faults.scene import Scene
+from buildflow.faults.visit import Visit
+
+# after these a run usually comes back to where it would have been
+_RETURNING = frozenset({Act.KILL, Act.STORE, Act.DELAY, Act.LOSE})
+Mine = Callable[[int, str], bool]
+
+
+class Abandoned(BaseException):
+    """Nothing is left to try on this way: the run is thrown away."""
+
+
+class Walk:
+    """A chooser, for one run. `found` are broken rules with the plan that leads to them."""
+
+    def __init__(
+        self, graph: Graph, scene: Scene, reference: Reference, target: list[Edge], mine: Mine,
+        *, ride: bool = True, only: frozenset[str] | None = None,
+    ) -> None:  # fmt: skip
+        self.graph, self.scene, self.reference = graph, scene, reference
+        self.target, self.mine, self.ride, self.only = list(target), mine, ride, only
+        self.level = 0
+        self.last: tuple[Node, str | None] | None = None
+        self.via: Edge | None = None
+        self.found: list[tuple[tuple[Edge, ...], Violation]] = []
+        self.strikes = 0
+        self.edges = 0
+        self.taken: list[tuple[int, int]] = []
+        self._knew = True
+
+    def go(self) -> None:
+        """Lay the scene out, walk, and judge."""
+        scene = self.scene
+        scene.lay_out()
+        injector = Injector(scene, self)
+        scene.arm(injector)
+        try:
+            found = run_to_end(scene)
+        except Abandoned:
+            self.edges = scene.edges()
+            return
+        self.edges = scene.edges()
+        self._note(found)
+        self._end(injector)
+
+    # --- at a point ---------------------------------------------------
+
+    def choose(self, visit: Visit, injector: Injector) -> Kind | None:
+        """See Chooser."""
+        graph = self.graph
+        word = word_of(self.scene.position(visit))
+        node = graph.nodes.get(word)
+        known = node is not None
+        if node is None:
+            options = tuple(
+                k.code for k in injector.options(visit)
+                if self.only is None or k.code in self.only
+            )  # fmt: skip
+            node = graph.nodes[word] = Node(
+                word, visit.name, visit.step, options, self.level, self.via, tuple(injector.struck)
+            )
+            graph.touch(node)
+        self._arrive(node, injector, visit)
+        code = self._pick(node, injector)
+        if code is not None:
+            self._strike(node, code)
+            return BY_CODE[code]
+        self.last = (node, None)
+        if known and not self._knew and not self.target and self._nothing_ahead(node):
+            self._abandon(node, injector, visit)
+        self._knew = known
+        return None
+
+    def _arrive(self, node: Node, injector: Injector, visit: Visit) -> None:
+        graph = self.graph
+        self._link(node)
+        if graph.start is None:
+            graph.start = node.word
+        if node.least < self.level:
+            self._note(oracle.on_the_way(self.scene, injector, visit.at))
+            if self.found:
+                self._stop(injector)
+            self.level, self.via = node.least, node.via
+            injector.struck = [replace(s, mark="") for s in node.struck]
+        elif node.least > self.level:
+            graph.lower(node, self.level, self.via, tuple(injector.struck))
+
+    def _link(self, node: Node) -> None:
+        if self.last is None:
+            return
+        before, code = self.last
+        if code is None:
+            if before.next is None:
+                before.next = node.word
+                self.graph.touch(before)
+        elif code not in before.after:
+            before.after[code] = node.word
+            self.graph.touch(before)
+
+    def _pick(self, node: Node, injector: Injector) -> str | None:
+        if self.target:
+            if node.word == self.target[0][0]:
+                code = self.target.pop(0)[1]
+                if code in node.options:
+                    return code
+                return None
+            if not self.ride or self.level:
+                return None
+        if self.level >= self.graph.depth or (node.next is None and not self.target):
+            return None  # new ground is walked to its end first, so that it is known
+        for code in node.options:
+            if code in node.after or not self.mine(node.word, code):
+                continue
+            if self.target and BY_CODE[code].act not in _RETURNING:
+                continue
+            if not self.ride and self.strikes:
+                continue
+            return code
+        return None
+
+    def _strike(self, node: Node, code: str) -> None:
+        self.last = (node, code)
+        self.via = (node.word, code)
+        self.level += 1
+        self.strikes += 1
+        self._knew = False
+
+    def _nothing_ahead(self, node: Node) -> bool:
+        last = node
+        for last in self.graph.chain(node.word):
+            if last.next is None and last.outcome is None:
+                return False
+            if last.least < self.graph.depth and any(
+                code not in last.after and self.mine(last.word, code) for code in last.options
+            ):
+                return False
+        return last.outcome is not None
+
+    # --- ends ---------------------------------------------------
+
+    def _abandon(self, node: Node, injector: Injector, visit: Visit) -> None:
+        found = oracle.on_the_way(self.scene, injector, visit.at)
+        outcome = self.graph.outcome(node.word)
+        if outcome is not None:
+            found += oracle.by_outcome(self.scene, injector, outcome)
+        self._note(found)
+        self._stop(injector)
+
+    def _stop(self, injector: Injector) -> None:
+        injector.dead = True
+        raise Abandoned
+
+    def _end(self, injector: Injector) -> None:
+        scene = self.scene
+        outcome = scene.outcome()
+        word = word_of(("end", scene.position(None), scene.tolerated(), outcome))
+        node = self.graph.nodes.get(word)
+        self._link_end(word)
+        if node is None:
+            node = Node(word, "end", "", (), self.level, self.via, tuple(injector.struck))
+            node.outcome = outcome
+            self.graph.nodes[word] = node
+            self.graph.touch(node)
+            found = judge_end(scene, injector, self.reference, outcome)
+        else:
+            found = oracle.on_the_way(scene, injector)
+            found += oracle.by_outcome(scene, injector, outcome)
+        self._note(found)
+
+    def _link_end(self, word: int) -> None:
+        if self.last is None:
+            return
+        before, code = self.last
+        if code is None:
+            before.next = word if before.next is None else before.next
+        else:
+            before.after.setdefault(code, word)
+        self.graph.touch(before)
+
+    def _note(self, found: list[Violation]) -> None:
+        plan = self._plan()
+        self.found += [(plan, violation) for violation in found]
+
+    def _plan(self) -> tuple[Edge, ...]:
+        if self.via is None:
+            return ()
+        return (*self.graph.plan(self.via[0]), self.via)
+
+
+class Along:
+    """A chooser that strikes at given positions, and nowhere else."""
+
+    def __init__(self, scene: Scene, plan: tuple[Edge, ...]) -> None:
+        self.scene, self.left = scene, list(plan)
+
+    def choose(self, visit: Visit, injector: Injector) -> Kind | None:
+        """See Chooser."""
+        if not self.left or word_of(self.scene.position(visit)) != self.left[0][0]:
+            return None
+        return BY_CODE[self.left.pop(0)[1]]
