@@ -21,7 +21,7 @@ from taskflow.persistence import models
 from buildflow.config import Settings
 from buildflow.engine import owner as ownership
 from buildflow.engine.clock import Clock, stamp
-from buildflow.engine.definitions import Definition, Definitions, define
+from buildflow.engine.definitions import Definition, Definitions, define, make_flow
 from buildflow.engine.fingerprint import first_difference, require_fit
 from buildflow.engine.guard import Decision, Intention, decide
 from buildflow.engine.locks import KeyedLocks
@@ -247,7 +247,7 @@ class Carrier:
         run.begin_deleting()
         detail = self._load_detail(run, "delete")
         if run.leftovers() or len(detail):
-            removal = define(self.removal(run.row, definition.flow))
+            removal = define(self.removal(run.row, make_flow(run.row["flow"], run.row["inputs"])))
             removal.bind(run)
             run.steps = {**definition.steps, **removal.steps}
             detail.state = tf_states.SUSPENDED if len(detail) else tf_states.PENDING

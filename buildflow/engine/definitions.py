@@ -37,9 +37,10 @@ KEPT_EACH = 16
 
 @dataclass(slots=True)
 class Definition:
-    """One flow, ready to be run."""
+    """One flow, ready to be run. The flow itself is let go: its atoms and graph are enough."""
 
-    flow: Any
+    name: str
+    overlaps: bool  # whether some of its steps may run at the same time
     atoms: tuple[Any, ...]
     fingerprint: list[Entry]
     graph: Graph
@@ -59,8 +60,8 @@ class Definition:
         `pool` gives the threads for steps that may overlap; None has them one after the other.
         """
         if self._engine is None:
-            overlap = pool() if pool is not None and has_independent_steps(self.flow) else None
-            self._engine = make_engine(self.flow, self.graph, detail, backend, overlap)
+            threads = pool() if pool is not None and self.overlaps else None
+            self._engine = make_engine(self.name, self.graph, detail, backend, threads)
         lock = None if isinstance(self._engine, SerialEngine) else run.lock
         self._engine.take(detail, run, lock)
         return self._engine
@@ -86,7 +87,9 @@ def define(flow: Any, key: str | None = None) -> Definition:
         flow = linear_flow.Flow(flow.name).add(flow, Complete())
         atoms = tuple(atoms_of(flow))
     steps = {atom.name: atom for atom in atoms if isinstance(atom, Step)}
-    return Definition(flow, atoms, fingerprint(flow), compile_flow(flow), key, steps)
+    graph = compile_flow(flow)
+    overlaps = has_independent_steps(flow)
+    return Definition(flow.name, overlaps, atoms, fingerprint(flow), graph, key, steps)
 
 
 class Definitions:
@@ -104,12 +107,7 @@ class Definitions:
             if free:
                 self._free.move_to_end(key)
                 return free.pop()
-        factory = import_factory(dotted)
-        try:
-            flow = factory(**inputs)
-        except TypeError as error:
-            raise BadInput(f"{dotted} can't be called with {sorted(inputs)}: {error}") from error
-        return define(flow, key)
+        return define(make_flow(dotted, inputs), key)
 
     def take_back(self, definition: Definition) -> None:
         """Keep it for the next run, within bounds."""
@@ -133,6 +131,15 @@ def dotted_name(factory: FlowFactory) -> str:
             " the top of a module"
         )
     return name
+
+
+def make_flow(dotted: str, inputs: Row) -> Any:
+    """The flow that the factory `dotted` makes of `inputs`. Raises BadInput or DefinitionError."""
+    factory = import_factory(dotted)
+    try:
+        return factory(**inputs)
+    except TypeError as error:
+        raise BadInput(f"{dotted} can't be called with {sorted(inputs)}: {error}") from error
 
 
 def import_factory(dotted: str) -> FlowFactory:

@@ -121,7 +121,7 @@ class Selector:
             detail = details[atom.name]
             if detail.intention not in _BACK or not self._may(atom, detail.state, st.REVERTING):
                 continue
-            for other in self._graph.after[atom.name]:
+            for other in self._graph.onward[atom.name]:
                 if details[other.name].state not in _GONE:
                     break
             else:
@@ -182,4 +182,3 @@ def _complete(completer: Any, each: Any) -> list[Any]:
         return [result] if completer.complete_failure(each.atom, event, result) else []
     completer.complete(each.atom, event, result)
     return []
-

@@ -7,6 +7,7 @@ definition and then lent from run to run with it: only the records that it works
 
 from __future__ import annotations
 
+import functools
 import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -29,6 +30,57 @@ from buildflow.errors import DefinitionError
 logging.getLogger("taskflow").setLevel(logging.CRITICAL)
 
 
+class LeanRuntime(tf_runtime.Runtime):  # type: ignore[misc]
+    """TaskFlow's runtime over what was walked before (engine/graph.py), without the graph."""
+
+    def __init__(self, graph: Graph, *args: Any, **kwargs: Any) -> None:
+        super().__init__(None, *args, **kwargs)
+        self._graph = graph
+        retries = set(graph.retries)
+        for atom in graph.atoms:
+            self._atom_cache[atom.name] = self._retry_entry if atom in retries else self._task_entry
+
+    @functools.cached_property
+    def _task_entry(self) -> dict[str, Any]:
+        action = self.task_action
+        return {
+            "check_transition_handler": tf_states.check_task_transition,
+            "change_state_handler": functools.partial(action.change_state, progress=0.0),
+            "scheduler": self.task_scheduler,
+            "edge_deciders": (),
+            "action": action,
+        }
+
+    @functools.cached_property
+    def _retry_entry(self) -> dict[str, Any]:
+        action = self.retry_action
+        return {
+            "check_transition_handler": tf_states.check_retry_transition,
+            "change_state_handler": action.change_state,
+            "scheduler": self.retry_scheduler,
+            "edge_deciders": (),
+            "action": action,
+        }
+
+    def fetch_scopes_for(self, atom_name: str) -> Any:
+        """Whose results an atom may see."""
+        return self._graph.scopes.get(atom_name)
+
+    def iterate_nodes(self, allowed_kinds: Any) -> Any:
+        """The atoms, or the retries among them."""
+        return iter(self._graph.atoms if compiler.TASK in allowed_kinds else self._graph.retries)
+
+    def find_retry(self, node: Any) -> Any:
+        """The retry that decides when `node` fails."""
+        return self._graph.retry_of[node.name]
+
+    def reset_subgraph(
+        self, atom: Any, state: Any = tf_states.PENDING, intention: Any = tf_states.EXECUTE
+    ) -> Any:
+        """Reset all that comes after `atom`."""
+        return self.reset_atoms(self._graph.onward[atom.name], state=state, intention=intention)
+
+
 class _OnOurStorage:
     """What both engines share: our storage, our loop, and a life longer than one run."""
 
@@ -37,19 +89,22 @@ class _OnOurStorage:
     _change_state: Any
 
     def compile(self) -> None:
-        """As TaskFlow does, with the compilation that is at hand."""
+        """As TaskFlow does, with what was compiled before."""
         if self._compiled:  # type: ignore[has-type]
             return
-        self._compilation = self.graph.compilation
-        self._runtime = tf_runtime.Runtime(
-            self._compilation,
+        rest = (
             self.storage,
             self.atom_notifier,  # type: ignore[attr-defined]
             self._task_executor,  # type: ignore[attr-defined]
             self._retry_executor,  # type: ignore[attr-defined]
-            options=self._options,  # type: ignore[attr-defined]
         )
-        self._runtime.compile()
+        options = self._options  # type: ignore[attr-defined]
+        self._compilation = self.graph.compilation
+        if self._compilation is None:
+            self._runtime = LeanRuntime(self.graph, *rest, options=options)
+        else:
+            self._runtime = tf_runtime.Runtime(self._compilation, *rest, options=options)
+            self._runtime.compile()
         self._compiled = True
 
     @property
@@ -85,7 +140,7 @@ class _OnOurStorage:
 
         Nothing here looks at the flow's state: the build's row has decided (engine/guard.py).
         """
-        if self.graph.deciders:
+        if self.graph.compilation is not None:
             super().run(timeout)  # type: ignore[misc]
             return
         self.validate()
@@ -125,17 +180,17 @@ def compile_flow(flow: Any) -> Graph:
 
 
 def make_engine(
-    flow: Any, graph: Graph, detail: Any, backend: StoreBackend, pool: ThreadPoolExecutor | None
+    name: str, graph: Graph, detail: Any, backend: StoreBackend, pool: ThreadPoolExecutor | None
 ) -> Any:
-    """A TaskFlow engine for `flow`, parallel when `pool` is given.
+    """A TaskFlow engine for the flow called `name`, parallel when `pool` is given.
 
     `defer_reverts` makes a nested retry that has run out revert the outer steps too (B7).
     """
     engine: Any
     if pool is not None:
-        engine = ParallelEngine(flow, detail, backend, {**_OPTIONS, "executor": pool})
+        engine = ParallelEngine(name, detail, backend, {**_OPTIONS, "executor": pool})
     else:
-        engine = SerialEngine(flow, detail, backend, dict(_OPTIONS))
+        engine = SerialEngine(name, detail, backend, dict(_OPTIONS))
         engine._task_executor = InlineTasks()
     engine._retry_executor = InlineRetries()
     engine.graph = graph

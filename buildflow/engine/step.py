@@ -27,7 +27,7 @@ from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from taskflow import task
-from taskflow.types import sets
+from taskflow.types import notifier, sets
 
 from buildflow.errors import DefinitionError
 
@@ -105,6 +105,7 @@ class Step(task.Task):  # type: ignore[misc]
         required = (*required, *collect)
         wanted = {arg: (rebind or {}).get(arg, arg) for arg in (*required, *optional)}
         super().__init__(name, provides=provides, inject=dict(inject or {}))
+        self._notifier = _SILENT
         # TaskFlow reads signatures at each construction, which cost more than the step's commit;
         # here they were read once, when the class was made.
         injected = frozenset(self.inject)
@@ -112,7 +113,8 @@ class Step(task.Task):  # type: ignore[misc]
         self.rebind = collections.OrderedDict(
             [*wanted.items(), *((name, name) for name in self.after)]
         )
-        self.optional = sets.OrderedSet(wanted[a] for a in optional if a not in injected)
+        wished = [wanted[a] for a in optional if a not in injected]
+        self.optional = sets.OrderedSet(wished) if wished else _NONE
         self.requires = sets.OrderedSet(
             [*(wanted[a] for a in required if a not in injected), *self.after]
         )
@@ -195,6 +197,7 @@ class Step(task.Task):  # type: ignore[misc]
 
 
 _NONE = sets.OrderedSet()
+_SILENT = notifier.RestrictedNotifier(())  # one for all: nobody may listen to it
 
 
 def _check_definition(cls: type[Step]) -> None:
