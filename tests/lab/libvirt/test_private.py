@@ -149,5 +149,5 @@ def test_a_killed_test_run_leaves_nothing(capabilities: Path) -> None:
             assert bridge.name
             assert bridge.exists()
             run.send_signal(signal.SIGKILL)
-        until(lambda: not litter(directory), 15)
-        assert not bridge.exists(), (directory / "log/keeper.log").read_text()
+        # the bridge goes last, and a listing of processes may miss its keeper for a moment
+        until(lambda: not bridge.exists() and not litter(directory), 15)
