@@ -216,7 +216,7 @@ class Capacity:
     def rooms(self, demand: Demand, among: Sequence[str] | None = None) -> list[Room]:
         """What is left on each of these hosts, by default on every one, as `demand` sees it."""
         with self._lock:
-            kept = list(self._reserved.values())
+            kept = dict(self._reserved)
         return transact(self._store, lambda c: self._rooms(c, demand, among, kept))
 
     def _rooms(
@@ -224,9 +224,11 @@ class Capacity:
         connection: Connection,
         demand: Demand,
         among: Sequence[str] | None,
-        kept: Sequence[tuple[str, Demand]] = (),
+        kept: Mapping[str, tuple[str, Demand]] | None = None,
     ) -> list[Room]:
-        used = _used(among)
+        kept = kept or {}
+        # what is kept for a build may just now have become its claim: it is not counted twice
+        used = _used(among, but=list(kept))
         statement = (
             select(hosts, *_sums(used))
             .select_from(hosts.outerjoin(used, hosts.c.name == used.c.host))
@@ -237,7 +239,7 @@ class Capacity:
         rows = connection.execute(statement).mappings().all()
         together = _hosts_of(connection, claims.c.affinity_group, demand.affinity_group)
         apart = _hosts_of(connection, claims.c.anti_affinity_group, demand.anti_affinity_group)
-        for host, other in kept:
+        for host, other in kept.values():
             if demand.affinity_group is not None and other.affinity_group == demand.affinity_group:
                 together.add(host)
             anti = demand.anti_affinity_group
@@ -245,7 +247,7 @@ class Capacity:
                 apart.add(host)
         rooms = []
         for row in rows:
-            mine = [other for host, other in kept if host == row["name"]]
+            mine = [other for host, other in kept.values() if host == row["name"]]
             vcpus, memory, disk = (
                 row[what] - (row[f"{what}_used"] or 0) - sum(getattr(d, what) for d in mine)
                 for what in ("vcpus", "memory_mib", "disk_gib")
@@ -273,8 +275,8 @@ def _claim(connection: Connection, key: str) -> Row | None:
     return dict(row) if row is not None else None
 
 
-def _used(among: Sequence[str] | None = None) -> Any:
-    """What is claimed of each host."""
+def _used(among: Sequence[str] | None = None, but: Sequence[str] = ()) -> Any:
+    """What is claimed of each host, `but` by these builds."""
     statement = select(
         claims.c.host,
         func.count().label("builds"),
@@ -284,6 +286,8 @@ def _used(among: Sequence[str] | None = None) -> Any:
     ).group_by(claims.c.host)
     if among is not None:
         statement = statement.where(claims.c.host.in_(list(among)))
+    if but:
+        statement = statement.where(claims.c.build.not_in(but))
     return statement.subquery()
 
 

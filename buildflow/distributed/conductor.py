@@ -43,6 +43,7 @@ LOG: Final = logging.getLogger(__name__)
 IDLE_S: Final = 0.1
 # how often requests of processes without a jobboard are looked for
 ASKED_S: Final = 1.0
+FIRST_OFFER_S: Final = 10.0
 
 
 @dataclass(slots=True)
@@ -89,6 +90,7 @@ class Conductor:
         self._handing_over = threading.Event()
         self._stopped = threading.Event()
         self._free = threading.Semaphore(max_builds)
+        self._offered = threading.Event()
         self._sick: dict[str, str] = {}  # hosts of ours that can't be used, and why
         self._said = ""
 
@@ -107,6 +109,8 @@ class Conductor:
         ]
         for thread in (*threads, *tending):
             thread.start()
+        if self.hosts:  # before they are offered, no host has room
+            self._offered.wait(FIRST_OFFER_S)
         try:
             while not self._draining.is_set():
                 if not self._take_one():
@@ -177,6 +181,7 @@ class Conductor:
         work = _Work(posting)
         with self._lock:
             self._work[build] = work
+            self.metrics.running(len(self._work))
         self._said = ""
         self.metrics.claimed()
         self._pool.submit(self._carry, work)
@@ -234,6 +239,7 @@ class Conductor:
         finally:
             with self._lock:
                 self._work.pop(build, None)
+                self.metrics.running(len(self._work))
             self.capacity.forget(build)
             self._on_end(build, status)
             self._free.release()
@@ -336,7 +342,6 @@ class Conductor:
         while not self._stopped.wait(self.board.expiry_s / 4):
             with self._lock:
                 works = list(self._work.values())
-            self.metrics.running(len(works))
             for work in works:
                 try:
                     kept = self.board.extend(work.posting)
@@ -376,6 +381,7 @@ class Conductor:
                     self.capacity.doubt(host, reason)
                 else:
                     self.capacity.offer(host)
+                    self._offered.set()
                     if self._sick.pop(host.name, None) is not None:
                         self._event(f"host {host.name} is up")
             except StoreError as error:

@@ -39,13 +39,14 @@ def test_the_figures_of_a_conductor(new_fleet: Callable[..., Fleet]) -> None:
             for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")
         }
 
+    fleet.until(lambda: figures()["buildflow_build_seconds_count"] == 3, "all counted", 20)
     fleet.until(lambda: figures()["buildflow_running"] == 0, "idle conductor", 20)
     told = figures()
     assert told['buildflow_builds_total{status="complete"}'] == 2
     assert told['buildflow_builds_total{status="rolled_back"}'] == 1
     assert told["buildflow_rollbacks_total"] == 1
     assert told["buildflow_residue_total"] == 0
-    assert told["buildflow_claims_total"] == 3
+    assert told["buildflow_claims_total"] == 3, fleet.log("a")
     assert told["buildflow_claims_lost_total"] == 0
     assert told["buildflow_build_seconds_count"] == 3
     # the bad guest was started on each of three hosts
