@@ -41,6 +41,8 @@ def validate(world: World, request: Json, build: str) -> None:
     for volume in request["volumes"]:
         if volume["id"] is not None:
             world.volume.validate(volume["id"], build)
+        else:
+            world.volume.check()  # what will be made must be able to be detached and deleted
     spec = GuestSpec(
         uuid=build,
         name=request["name"],

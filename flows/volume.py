@@ -220,6 +220,8 @@ class BlockDeviceInfo(Step):
         for index, volume in enumerate(self.volumes):
             info = parts[f"connection_info_{index}"]
             data = {**info["data"], **parts[f"device_{index}"]}
+            if volume["read_only"]:
+                data["access_mode"] = "ro"
             mapping.append(
                 {
                     "guest_format": None,

@@ -12,6 +12,7 @@ import pytest
 from buildflow.engine.run import Run
 from buildflow.errors import BadInput, Conflict, HostUnusable, NotFound
 from tests.flows_openstack.bed import PATIENCE_S, READY, Bed, at, both
+from tests.lab.guest import GuestImages
 from tests.lab.openstack import NETWORK, Fault
 
 # --- refused before anything is made -------------------------------------------------------------
@@ -28,8 +29,13 @@ def refused(bed: Bed, error: type[Exception], match: str, **request: object) -> 
     assert [bed.witness.status(each) for each in bed.volumes] == ["available"] * len(bed.volumes)
 
 
-def test_a_missing_service_identity_is_found_out_first(bed: Bed) -> None:
-    refused(bed, HostUnusable, "--os-service-cloud", os_service_cloud=None)
+def test_a_missing_service_identity_is_found_out_first(bed: Bed, guest_images: GuestImages) -> None:
+    image = {"image": str(guest_images.qcow2), "no_network": True, "networks": []}
+    given = [{"id": bed.blank_volume()}]
+    refused(bed, HostUnusable, "service token", os_service_cloud=None, volumes=given, **image)
+    made = [{"size": 1}]
+    refused(bed, HostUnusable, "service token", os_service_cloud=None, volumes=made, **image)
+    refused(bed, HostUnusable, "may not bind", os_service_cloud=None)
 
 
 def test_no_such_volume_network_port_or_image(bed: Bed) -> None:

@@ -99,3 +99,21 @@ def test_no_network_at_all(bed: Bed) -> None:
     bed.is_up(row)
     assert row["network_info"] == []
     assert bed.witness.ports() == []
+
+
+def test_a_read_only_volume_is_read_only_in_the_guest(bed: Bed, guest_image: str) -> None:
+    flagged, asked = bed.blank_volume(), bed.blank_volume()
+    flag = {"os-update_readonly_flag": {"readonly": True}}
+    bed.witness.cinder("POST", f"/volumes/{flagged}/action", flag)
+    row = bed.build(
+        image=guest_image, volumes=[{"id": flagged}, {"id": asked, "read_only": True}, {"size": 1}]
+    )
+    bed.is_up(row)
+    modes = [
+        mapping["connection_info"]["data"]["access_mode"]
+        for mapping in row["block_device_info"]["block_device_mapping"]
+    ]
+    assert modes == ["ro", "ro", "rw"]
+    [line] = [line for line in command_lines() if row["id"] in line]
+    disks = [argument for argument in line.split(" -blockdev ") if "iscsi" in argument]
+    assert ['"read-only": true' in disk for disk in disks] == [True, True, False]
