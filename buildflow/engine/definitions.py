@@ -61,10 +61,16 @@ class Definition:
         """
         if self._engine is None:
             threads = pool() if pool is not None and self.overlaps else None
-            self._engine = make_engine(self.name, self.graph, detail, backend, threads)
+            self._engine = make_engine(
+                self.name, self.graph, self._atoms_by_name(), detail, backend, threads
+            )
         lock = None if isinstance(self._engine, SerialEngine) else run.lock
         self._engine.take(detail, run, lock)
         return self._engine
+
+    def _atoms_by_name(self) -> dict[str, Any]:
+        atoms = {atom.name: atom for atom in self.atoms}
+        return {name: atoms[name] for name in self.graph.names}
 
     def bind(self, run: Any) -> None:
         """Tie every atom to the run that carries it out."""

@@ -8,7 +8,7 @@ once (engine/graph.py), for together they took more time than a durable commit.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent import futures
 from typing import Any
 
@@ -17,7 +17,7 @@ from taskflow import task as tf_task
 from taskflow.engines.action_engine import executor as tf_executor
 from taskflow.types import failure as tf_failure
 
-from buildflow.engine.graph import Graph
+from buildflow.engine.graph import Graph, Names
 
 _DONE = (st.SUCCESS, st.IGNORE)
 _WANTED = (st.EXECUTE, st.IGNORE)
@@ -79,14 +79,14 @@ class InlineRetries:
 class Selector:
     """Which atoms may run or revert now (taskflow: action_engine/selector.py, by its rules)."""
 
-    def __init__(self, graph: Graph, runtime: Any) -> None:
-        self._graph, self._runtime, self._storage = graph, runtime, runtime.storage
-        self._details = {atom.name: self._storage.detail(atom.name) for atom in graph.atoms}
+    def __init__(self, graph: Graph, atoms: Mapping[str, Any], runtime: Any) -> None:
+        self._graph, self._atoms, self._runtime = graph, atoms, runtime
+        self._details = {name: runtime.storage.detail(name) for name in graph.names}
 
     def all_ready(self) -> Iterator[Any]:
         """Every atom that is ready for anything."""
-        yield from self._executable(self._graph.atoms)
-        yield from self._revertible(self._graph.atoms)
+        yield from self._executable(self._graph.names)
+        yield from self._revertible(self._graph.names)
 
     def ready_after(self, atom: Any) -> Iterable[Any]:
         """Those that the end of `atom` may have made ready."""
@@ -99,46 +99,46 @@ class Selector:
         elif detail.state == st.REVERTED:
             return self._revertible(self._graph.backward[atom.name])
         elif detail.state == st.FAILURE:
-            return self._revertible(self._graph.atoms)
+            return self._revertible(self._graph.names)
         return ()
 
-    def _executable(self, atoms: Iterable[Any]) -> Iterator[Any]:
-        details = self._details
-        for atom in atoms:
-            detail = details[atom.name]
-            if detail.intention != st.EXECUTE or not self._may(atom, detail.state, st.RUNNING):
+    def _executable(self, names: Names) -> Iterator[Any]:
+        details, before = self._details, self._graph.before
+        for name in names:
+            detail = details[name]
+            if detail.intention != st.EXECUTE or not self._may(name, detail.state, st.RUNNING):
                 continue
-            for other in self._graph.before[atom.name]:
-                found = details[other.name]
+            for other in before[name]:
+                found = details[other]
                 if found.state not in _DONE or found.intention not in _WANTED:
                     break
             else:
-                yield atom
+                yield self._atoms[name]
 
-    def _revertible(self, atoms: Iterable[Any]) -> Iterator[Any]:
-        details = self._details
-        for atom in atoms:
-            detail = details[atom.name]
-            if detail.intention not in _BACK or not self._may(atom, detail.state, st.REVERTING):
+    def _revertible(self, names: Names) -> Iterator[Any]:
+        details, onward = self._details, self._graph.onward
+        for name in names:
+            detail = details[name]
+            if detail.intention not in _BACK or not self._may(name, detail.state, st.REVERTING):
                 continue
-            for other in self._graph.onward[atom.name]:
-                if details[other.name].state not in _GONE:
+            for other in onward[name]:
+                if details[other].state not in _GONE:
                     break
             else:
-                yield atom
+                yield self._atoms[name]
 
-    def _may(self, atom: Any, state: str | None, target: str) -> bool:
-        return bool(self._runtime.check_atom_transition(atom, state, target))
+    def _may(self, name: str, state: str | None, target: str) -> bool:
+        return bool(self._runtime.check_atom_transition(self._atoms[name], state, target))
 
 
-def drive(runtime: Any, graph: Graph) -> None:
+def drive(runtime: Any, graph: Graph, atoms: Mapping[str, Any]) -> None:
     """Run or revert atoms until none is left to do.
 
     Raises the failure of a revert, or of TaskFlow itself; a step's own failure is not raised but
     rolled back. When it raises, no step is at work any more.
     """
     storage, completer, scheduler = runtime.storage, runtime.completer, runtime.scheduler
-    selector = Selector(graph, runtime)
+    selector = Selector(graph, atoms, runtime)
     failures: list[Any] = []
     at_work: list[Any] = []
     try:

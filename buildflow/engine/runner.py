@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -21,7 +22,7 @@ from taskflow.engines.action_engine import runtime as tf_runtime
 from taskflow.patterns import graph_flow, unordered_flow
 from taskflow.types import failure as tf_failure
 
-from buildflow.engine.graph import Graph, graph_of
+from buildflow.engine.graph import Graph, graph_of, shape_of
 from buildflow.engine.loop import InlineRetries, InlineTasks, drive
 from buildflow.engine.persistence import LeanStorage, Recorder, StoreBackend
 from buildflow.errors import DefinitionError
@@ -33,12 +34,12 @@ logging.getLogger("taskflow").setLevel(logging.CRITICAL)
 class LeanRuntime(tf_runtime.Runtime):  # type: ignore[misc]
     """TaskFlow's runtime over what was walked before (engine/graph.py), without the graph."""
 
-    def __init__(self, graph: Graph, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, graph: Graph, atoms: Mapping[str, Any], *args: Any, **kwargs: Any) -> None:
         super().__init__(None, *args, **kwargs)
-        self._graph = graph
-        retries = set(graph.retries)
-        for atom in graph.atoms:
-            self._atom_cache[atom.name] = self._retry_entry if atom in retries else self._task_entry
+        self._graph, self._atoms = graph, atoms
+        for name in graph.names:
+            is_retry = name in graph.retries
+            self._atom_cache[name] = self._retry_entry if is_retry else self._task_entry
 
     @functools.cached_property
     def _task_entry(self) -> dict[str, Any]:
@@ -68,23 +69,28 @@ class LeanRuntime(tf_runtime.Runtime):  # type: ignore[misc]
 
     def iterate_nodes(self, allowed_kinds: Any) -> Any:
         """The atoms, or the retries among them."""
-        return iter(self._graph.atoms if compiler.TASK in allowed_kinds else self._graph.retries)
+        graph = self._graph
+        names = graph.names if compiler.TASK in allowed_kinds else graph.retries
+        return map(self._atoms.__getitem__, names)
 
     def find_retry(self, node: Any) -> Any:
         """The retry that decides when `node` fails."""
-        return self._graph.retry_of[node.name]
+        retry = self._graph.retry_of[node.name]
+        return None if retry is None else self._atoms[retry]
 
     def reset_subgraph(
         self, atom: Any, state: Any = tf_states.PENDING, intention: Any = tf_states.EXECUTE
     ) -> Any:
         """Reset all that comes after `atom`."""
-        return self.reset_atoms(self._graph.onward[atom.name], state=state, intention=intention)
+        later = map(self._atoms.__getitem__, self._graph.onward[atom.name])
+        return self.reset_atoms(later, state=state, intention=intention)
 
 
 class _OnOurStorage:
     """What both engines share: our storage, our loop, and a life longer than one run."""
 
     graph: Graph
+    atoms: Mapping[str, Any]
     _lean: LeanStorage | None = None
     _change_state: Any
 
@@ -101,7 +107,7 @@ class _OnOurStorage:
         options = self._options  # type: ignore[attr-defined]
         self._compilation = self.graph.compilation
         if self._compilation is None:
-            self._runtime = LeanRuntime(self.graph, *rest, options=options)
+            self._runtime = LeanRuntime(self.graph, self.atoms, *rest, options=options)
         else:
             self._runtime = tf_runtime.Runtime(self._compilation, *rest, options=options)
             self._runtime.compile()
@@ -129,9 +135,9 @@ class _OnOurStorage:
         self._flow_detail = detail
         self.storage.take(detail, recorder, lock)
         self.compile()
-        self.storage.ensure(self.graph.atoms)
+        self.storage.ensure(self.atoms.values())
         if not self._storage_ensured:  # type: ignore[has-type]
-            for atom in self.graph.atoms:
+            for atom in self.atoms.values():
                 self.storage.provide(atom)
             self._storage_ensured = True
 
@@ -145,7 +151,7 @@ class _OnOurStorage:
             return
         self.validate()
         self._change_state(tf_states.RUNNING)
-        drive(self._runtime, self.graph)
+        drive(self._runtime, self.graph, self.atoms)
         if self._runtime.is_success():
             self._change_state(tf_states.SUCCESS)
             return
@@ -170,8 +176,26 @@ class ParallelEngine(_OnOurStorage, action_engine.ParallelActionEngine):  # type
 _OPTIONS = {"gather_statistics": False, "defer_reverts": True}
 
 
+# graphs by the shape of their flows: few, whatever the number of builds
+_graphs: dict[Any, Graph] = {}
+KEPT_SHAPES = 64
+
+
 def compile_flow(flow: Any) -> Graph:
-    """TaskFlow's compilation of `flow`; DefinitionError when it does not compile."""
+    """The graph of `flow`, shared by flows of its shape; DefinitionError when it has none."""
+    shape = shape_of(flow)
+    if shape is None:
+        return _compile(flow)
+    found = _graphs.get(shape)
+    if found is None:
+        found = _compile(flow)
+        if len(_graphs) >= KEPT_SHAPES:
+            _graphs.clear()
+        _graphs[shape] = found
+    return found
+
+
+def _compile(flow: Any) -> Graph:
     try:
         compilation = compiler.PatternCompiler(flow).compile()
         return graph_of(action_engine.ActionEngine._check_compilation(compilation))
@@ -180,7 +204,12 @@ def compile_flow(flow: Any) -> Graph:
 
 
 def make_engine(
-    name: str, graph: Graph, detail: Any, backend: StoreBackend, pool: ThreadPoolExecutor | None
+    name: str,
+    graph: Graph,
+    atoms: Mapping[str, Any],
+    detail: Any,
+    backend: StoreBackend,
+    pool: ThreadPoolExecutor | None,
 ) -> Any:
     """A TaskFlow engine for the flow called `name`, parallel when `pool` is given.
 
@@ -193,14 +222,14 @@ def make_engine(
         engine = SerialEngine(name, detail, backend, dict(_OPTIONS))
         engine._task_executor = InlineTasks()
     engine._retry_executor = InlineRetries()
-    engine.graph = graph
+    engine.graph, engine.atoms = graph, atoms
     return engine
 
 
 def force_revert(engine: Any) -> None:
     """Turn an engine round: every atom is to be reverted. TaskFlow has no public call for it."""
-    for atom in engine.graph.atoms:
-        engine.storage.set_atom_intention(atom.name, tf_states.REVERT)
+    for name in engine.graph.names:
+        engine.storage.set_atom_intention(name, tf_states.REVERT)
 
 
 def has_independent_steps(flow: Any) -> bool:

@@ -21,6 +21,7 @@ Leaving the undo out is a DefinitionError when the class is made. What a step re
 from __future__ import annotations
 
 import collections
+import functools
 import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -110,13 +111,10 @@ class Step(task.Task):  # type: ignore[misc]
         # here they were read once, when the class was made.
         injected = frozenset(self.inject)
         self.after = tuple(after)
-        self.rebind = collections.OrderedDict(
-            [*wanted.items(), *((name, name) for name in self.after)]
-        )
-        wished = [wanted[a] for a in optional if a not in injected]
-        self.optional = sets.OrderedSet(wished) if wished else _NONE
-        self.requires = sets.OrderedSet(
-            [*(wanted[a] for a in required if a not in injected), *self.after]
+        self.rebind = _shared_mapping((*wanted.items(), *((name, name) for name in self.after)))
+        self.optional = _shared_set(tuple(wanted[a] for a in optional if a not in injected))
+        self.requires = _shared_set(
+            (*(wanted[a] for a in required if a not in injected), *self.after)
         )
         # a revert works from the ledger alone, so it asks TaskFlow for nothing
         self.label = label or name
@@ -194,6 +192,18 @@ class Step(task.Task):  # type: ignore[misc]
     def revert(self, result: Any = None, flow_failures: Any = None, **_: Any) -> None:
         """Undo from the ledger; never raises for what the outside world does."""
         self.run.revert(self)
+
+
+@functools.lru_cache(maxsize=4096)
+def _shared_set(names: tuple[str, ...]) -> Any:
+    """TaskFlow's sets of names, one for all steps that have the same; nobody changes them."""
+    return sets.OrderedSet(names)
+
+
+@functools.lru_cache(maxsize=4096)
+def _shared_mapping(pairs: tuple[tuple[str, str], ...]) -> Any:
+    """The same for mappings of arguments to names."""
+    return collections.OrderedDict(pairs)
 
 
 _NONE = sets.OrderedSet()
