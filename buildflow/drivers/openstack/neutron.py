@@ -373,6 +373,11 @@ class NeutronPorts:
         """
         network = self._cloud.connection.network
         if request.network:
+            named = self._read(
+                "find the network", lambda: list(network.networks(name=request.network))
+            )
+            if len(named) == 1:
+                return named[0]
             return self._find("network", request.network, network.find_network)
         found = self._read("list networks", lambda: list(network.networks()))
         usable = [each for each in found if not each.is_router_external]
