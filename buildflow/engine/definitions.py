@@ -95,7 +95,17 @@ def define(flow: Any, key: str | None = None) -> Definition:
     steps = {atom.name: atom for atom in atoms if isinstance(atom, Step)}
     graph = compile_flow(flow)
     overlaps = has_independent_steps(flow)
-    return Definition(flow.name, overlaps, atoms, fingerprint(flow), graph, key, steps)
+    return Definition(flow.name, overlaps, atoms, _shared(fingerprint(flow)), graph, key, steps)
+
+
+# fingerprints by their text: as many builds as there are, they have few
+_fingerprints: dict[str, list[Entry]] = {}
+
+
+def _shared(entries: list[Entry]) -> list[Entry]:
+    if len(_fingerprints) >= KEPT_KEYS:
+        _fingerprints.clear()
+    return _fingerprints.setdefault(json.dumps(entries), entries)
 
 
 class Definitions:

@@ -106,8 +106,8 @@ class Staging:
         self.lock = threading.RLock()
         self._fenced_at = clock.monotonic()
         self._ending_step: str | None = None
-        self._times: dict[str, Row] = {
-            each["name"]: {name: each[name] for name in _TIMES} for each in atom_rows
+        self._times: dict[str, list[str | None]] = {
+            each["name"]: [each[name] for name in _TIMES] for each in atom_rows
         }
         self._atom_states: dict[str, str] = {each["name"]: each["state"] for each in atom_rows}
         self._dirty_atoms: dict[str, Any] = {}
@@ -129,13 +129,12 @@ class Staging:
             now = stamp(self.clock.now())
             times = self._times.get(name)
             if times is None:
-                times = self._times[name] = dict(_NO_TIMES)
+                times = self._times[name] = [None] * len(_TIMES)
             column = _TIME_OF.get(state)
             if column is not None:
                 times[column] = now
-                if column == "started_at":
-                    for later in _TIMES[1:]:
-                        times[later] = None
+                if column == 0:  # begun again: what came of it before is history
+                    times[1:] = [None] * (len(_TIMES) - 1)
         if self.listener is not None:
             self._tell(name, state, now)
 
@@ -366,7 +365,7 @@ class Staging:
             "state": detail.state,
             "intention": detail.intention,
             "detail": json.dumps(encode_detail(detail)),
-            **self._times.get(detail.name, _NO_TIMES),
+            **dict(zip(_TIMES, self._times.get(detail.name, _NO_TIMES), strict=True)),
         }
         if detail.name == self._ending_step:
             # its own commit is the last one: nothing after it could say that it went well
@@ -375,14 +374,15 @@ class Staging:
 
 
 _TIMES = ("started_at", "finished_at", "revert_started_at", "revert_finished_at")
-_NO_TIMES: Row = dict.fromkeys(_TIMES)
+_NO_TIMES: tuple[str | None, ...] = (None,) * len(_TIMES)
+# TaskFlow's states to the column of _TIMES that says when
 _TIME_OF = {
-    tf_states.RUNNING: "started_at",
-    tf_states.SUCCESS: "finished_at",
-    tf_states.FAILURE: "finished_at",
-    tf_states.REVERTING: "revert_started_at",
-    tf_states.REVERTED: "revert_finished_at",
-    tf_states.REVERT_FAILURE: "revert_finished_at",
+    tf_states.RUNNING: 0,
+    tf_states.SUCCESS: 1,
+    tf_states.FAILURE: 1,
+    tf_states.REVERTING: 2,
+    tf_states.REVERTED: 3,
+    tf_states.REVERT_FAILURE: 3,
 }
 _KINDS = {"TaskDetail": "TASK_DETAIL", "RetryDetail": "RETRY_DETAIL"}
 _PROVISIONAL = ("states", "status", "finished_at", "live_name", "fault", "results", "_moved")

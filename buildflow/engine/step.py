@@ -23,6 +23,7 @@ from __future__ import annotations
 import collections
 import functools
 import inspect
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -105,8 +106,11 @@ class Step(task.Task):  # type: ignore[misc]
         required, optional = self._inputs
         required = (*required, *collect)
         wanted = {arg: (rebind or {}).get(arg, arg) for arg in (*required, *optional)}
-        super().__init__(name, provides=provides, inject=dict(inject or {}))
+        super().__init__(sys.intern(name), provides=provides, inject=dict(inject or {}))
+        # what is the same in many steps is kept once: a thousand builds have thirty thousand
         self._notifier = _SILENT
+        self.save_as: Any = _shared_mapping(tuple(self.save_as.items()))
+        self.provides: Any = _shared_set(tuple(self.provides))
         # TaskFlow reads signatures at each construction, which cost more than the step's commit;
         # here they were read once, when the class was made.
         injected = frozenset(self.inject)
@@ -201,7 +205,7 @@ def _shared_set(names: tuple[str, ...]) -> Any:
 
 
 @functools.lru_cache(maxsize=4096)
-def _shared_mapping(pairs: tuple[tuple[str, str], ...]) -> Any:
+def _shared_mapping(pairs: tuple[tuple[str, Any], ...]) -> Any:
     """The same for mappings of arguments to names."""
     return collections.OrderedDict(pairs)
 
