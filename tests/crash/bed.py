@@ -80,7 +80,7 @@ class Bed:
         self.expected = in_child(lambda: self.verdict(whole))
         shutil.rmtree(whole)
 
-    # --- one case ----------------------------------------------------------------------------------
+    # --- one case ------------------------------------------------------------------------------
 
     def judge(self, kills: tuple[int, ...]) -> str | None:
         """Kill at each of `kills` in turn, the later ones in resumes; what is wrong at the end."""

@@ -1,9 +1,10 @@
 """A program for tests: one engine that builds three files with the request id `life`.
 
-    python -m tests.engine.life HOME plain|deaf|sleepy
+    python -m tests.engine.life HOME plain|deaf|sleepy|cancels
 
 `deaf` never looks for stop requests; `sleepy` stops itself (SIGSTOP) between the commit of the
-second file's intent and its effect. It exits with 7 when it lost the build to another process.
+second file's intent and its effect. `cancels` cancels the build called x instead. It exits with
+7 when it lost the build to another process.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ def main(home: Path, how: str) -> int:
 
         engine.store.journal.on_commit = on_commit
     with engine:
+        if how == "cancels":
+            return 0 if engine.cancel("x") else 1
         try:
             engine.run(files.three, request_id="life").wait()
         except StaleOwner:
