@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.bad_luck.stage import BOOTED, Stage, told_uuid
+from tests.bad_luck.stage import BOOTED, SMALL, Stage, told_uuid
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.slow]
 
@@ -44,25 +46,39 @@ def prove_one_life(stage: Stage, image: Path) -> list[int]:
     return owners
 
 
-def test_a_second_process_waits_for_the_hypervisor_then_gives_up_with_4(
+def test_a_second_process_waits_for_the_hypervisor_then_gives_up(
     own_stage: Stage, image: Path
 ) -> None:
-    first = own_stage.start("build", "vm1", "--image", str(image), "--memory", "96", *BOOTED)
-    try:
-        assert first.stderr is not None
-        while "Wait for boot" not in (line := first.stderr.readline()):
-            assert line, "the first build has ended"
-        # what needs the store alone never waits for the hypervisor
-        assert own_stage.run("--json", "list").document[0]["status"] == "running"
-        assert own_stage.run("--json", "show", "vm1").document["name"] == "vm1"
-        assert own_stage.run("--json", "history", "vm1").document
-        assert "Wait for boot" in own_stage.run("diagram", "call", "--build", "vm1").out
-        second = own_stage.run("--json", "build", "vm2", "--image", str(image), "--memory", "96")
-    finally:
-        first.communicate(timeout=120)
-    # the first ends well within the time that the second waits
-    assert "waiting for process" in second.err
-    assert second.code == 0
-    own_stage.delete("vm1")
-    own_stage.delete("vm2")
-    assert not {t for t in own_stage.footprint() if not t.startswith("file")}
+    never = ("--wait", "console:NEVER", "--timeout", "200")
+    first = own_stage.start("build", "vm1", *SMALL, "--image", str(image), *never)
+    wait_for(first, "start  done")
+    # what needs the store alone never waits for the hypervisor
+    assert own_stage.run("--json", "list").document[0]["status"] == "running"
+    assert own_stage.run("--json", "show", "vm1").document["name"] == "vm1"
+    assert own_stage.run("--json", "history", "vm1").document
+    assert "Wait for boot" in own_stage.run("diagram", "call", "--build", "vm1").out
+    began = time.monotonic()
+    second = own_stage.build("vm2", "--image", str(image), "--hypervisor-wait", "2")
+    assert second.code == 4
+    assert 2 <= time.monotonic() - began < 20
+    told, refused = second.err.splitlines()
+    assert told.startswith(f"waiting for process {first.pid} ")
+    assert "in use by process" in refused
+    assert second.document["error"]["type"] == "HypervisorBusy"
+
+    patient = own_stage.start("build", "vm3", *SMALL, "--image", str(image), *BOOTED)
+    wait_for(patient, "waiting for process")
+    assert own_stage.run("cancel", "vm1").code == 0
+    _, err = patient.communicate(timeout=120)
+    assert patient.returncode == 0, err
+    first.communicate(timeout=60)
+    assert first.returncode == 1
+    assert [row["name"] for row in own_stage.run("--json", "list").document] == ["vm3", "vm1"]
+    own_stage.delete("vm3")
+    assert not [t for t in own_stage.footprint() if t.startswith(("process", "domain", "build"))]
+
+
+def wait_for(build: subprocess.Popen[str], words: str) -> None:
+    assert build.stderr is not None
+    while words not in (line := build.stderr.readline()):
+        assert line, f"it ended before {words!r}"
