@@ -94,6 +94,8 @@ def domain_xml(spec: GuestSpec, shape: HostShape) -> str:
     add(devices, "controller", type="usb", model="none")
     balloon = add(devices, "memballoon", model="virtio")
     add(balloon, "stats", period="10")
+    if shape.arch == "x86_64":
+        add(devices, "panic", model="isa")  # a guest whose kernel panics is reported as crashed
     if disks.qemu_arguments:
         command = etree.SubElement(domain, f"{{{QEMU_NAMESPACE}}}commandline")
         for value in disks.qemu_arguments:
