@@ -96,7 +96,7 @@ def test_elements_stand_in_novas_order() -> None:
     ]
     assert devices == [
         "disk", "disk", "interface", "serial", "console", "channel", "rng", "controller",
-        "memballoon",
+        "memballoon", "panic",
     ]  # fmt: skip
 
 
