@@ -1,9 +1,10 @@
 """How much conductors build: builds a second in the simulated world, and what a long board costs.
 
     python bench/scale.py [--builds N] [--conductors 1,2,4] [--jobs 100,1000,10000]
-                          [--board redis|etcd|zookeeper] [--json]
+                          [--board redis|etcd|zookeeper] [--quick-disk] [--json]
 
-Starts a PostgreSQL that is as durable as in earnest, a jobboard, and conductors as processes of
+Starts a PostgreSQL that is as durable as in earnest (with --quick-disk it does not wait for the
+disk, so that processors alone decide), a jobboard, and conductors as processes of
 their own, all on this machine; each build has every step of a real one, with a hypervisor that
 takes no time. CPU is what the processes themselves say that they used. The embedded runner carries
 the same builds out on the same store and world in one process: the difference is what distributing
@@ -56,9 +57,9 @@ def cpu(*pids: int) -> float:
 class Servers:
     """The store and the board, for as long as the measurement takes."""
 
-    def __init__(self, directory: Path, kind: str) -> None:
+    def __init__(self, directory: Path, kind: str, *, fsync: bool) -> None:
         self.kind = kind
-        self.store = PostgreSQL(directory / "postgresql", fsync=True)
+        self.store = PostgreSQL(directory / "postgresql", fsync=fsync)
         self.board: Service = BOARDS[kind](directory / kind)
 
     @contextmanager
@@ -84,7 +85,7 @@ def distributed(servers: Servers, conductors: int, builds: int) -> dict[str, flo
             for name in names:  # all begin at one moment, with every job on the board
                 fleet.send(name, signal.SIGSTOP)
             for i in range(builds):
-                fleet.submit(f"vm{i}", memory_mib=1, wait="power")
+                fleet.submit(f"vm{i}", memory_mib=1)
             mine = cpu(*pids), cpu(servers.store.pid), cpu(servers.board.pid)
             begun = time.perf_counter()
             for name in names:
@@ -113,9 +114,7 @@ def embedded(servers: Servers, builds: int) -> dict[str, float]:
             home=Path(home), store=fleet.store, max_concurrent_builds=AT_ONCE
         )  # fmt: skip
         with fleet, VmEngine(settings, drivers_of(fleet.world, *fleet.hosts)) as engine:
-            rows = [
-                fleet.submit_nowhere(f"vm{i}", memory_mib=1, wait="power") for i in range(builds)
-            ]
+            rows = [fleet.submit_nowhere(f"vm{i}", memory_mib=1) for i in range(builds)]
             before = time.process_time(), cpu(servers.store.pid)
             begun = time.perf_counter()
             with ThreadPoolExecutor(AT_ONCE) as pool:
@@ -206,9 +205,13 @@ def main() -> None:
     parser.add_argument("--conductors", default="1,2,4")
     parser.add_argument("--jobs", default="100,1000,10000")
     parser.add_argument("--board", choices=sorted(BOARDS), default="redis")
+    parser.add_argument("--quick-disk", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    with open_directory() as directory, Servers(directory, options.board).running() as servers:
+    with (
+        open_directory() as directory,
+        Servers(directory, options.board, fsync=not options.quick_disk).running() as servers,
+    ):
         builds = {"embedded": embedded(servers, options.builds)}
         for count in map(int, filter(None, options.conductors.split(","))):
             builds[f"{count} conductors"] = distributed(servers, count, options.builds)

@@ -20,9 +20,11 @@ import json
 import logging
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import Final
 
 from buildflow.api import VmEngine
@@ -44,6 +46,9 @@ IDLE_S: Final = 0.1
 # how often requests of processes without a jobboard are looked for
 ASKED_S: Final = 1.0
 FIRST_OFFER_S: Final = 10.0
+# how many jobs are looked at together, and for how long that holds
+AHEAD: Final = 32
+AHEAD_S: Final = 1.0
 
 
 @dataclass(slots=True)
@@ -91,6 +96,8 @@ class Conductor:
         self._stopped = threading.Event()
         self._free = threading.Semaphore(max_builds)
         self._offered = threading.Event()
+        self._ahead: deque[tuple[Posting, Row | None]] = deque()
+        self._ahead_at = 0.0
         self._sick: dict[str, str] = {}  # hosts of ours that can't be used, and why
         self._said = ""
 
@@ -151,10 +158,10 @@ class Conductor:
             return False
         taken = False
         try:
-            posting = self.board.next()
-            if posting is not None:
-                taken = self._try(posting)
-            return taken or posting is not None
+            found = self._next()
+            if found is not None:
+                taken = self._try(*found)
+            return taken or found is not None
         except (BoardUnusable, StoreError) as error:
             self._event_once(error.summary)
             self._draining.wait(1.0)
@@ -163,12 +170,26 @@ class Conductor:
             if not taken:
                 self._free.release()
 
-    def _try(self, posting: Posting) -> bool:
+    def _next(self) -> tuple[Posting, Row | None] | None:
+        """A job and what is known of its build: of many jobs at once, for most are not for us.
+
+        What is known may be out of date; it is looked at again once the job is claimed.
+        """
+        if time.monotonic() - self._ahead_at > AHEAD_S:
+            self._ahead.clear()
+        if not self._ahead:
+            postings = list(islice(iter(self.board.next, None), AHEAD))
+            rows = self.jobs.glances([posting.build for posting in postings]) if postings else {}
+            self._ahead.extend((posting, rows.get(posting.build)) for posting in postings)
+            self._ahead_at = time.monotonic()
+        return self._ahead.popleft() if self._ahead else None
+
+    def _try(self, posting: Posting, row: Row | None) -> bool:
         build = posting.build
         with self._lock:
             if build in self._work:
                 return False
-        if not self._wanted(self.jobs.glance(build)):
+        if not self._wanted(row):
             return False
         taken = False
         try:

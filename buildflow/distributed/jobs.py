@@ -7,6 +7,7 @@ board only says who works on what; should it lose its jobs, they are posted agai
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -55,6 +56,13 @@ class Jobs:
             self._store, lambda c: c.execute(_GLANCE, {"wanted": build}).mappings().first()
         )
         return dict(row) if row is not None else None
+
+    def glances(self, wanted: Sequence[str]) -> dict[str, Row]:
+        """The same of several at once, by build."""
+        rows = transact(
+            self._store, lambda c: c.execute(_GLANCES, {"wanted": list(wanted)}).mappings().all()
+        )
+        return {row["id"]: dict(row) for row in rows}
 
     def must_wait(self, row: Row) -> bool:
         """Whether it is too early to try a job again."""
@@ -163,15 +171,12 @@ def _glance() -> Any:
     b = builds.c
     i = instances.c
     columns = (b.id, b.name, b.status, b.host, b.stop, b.deadline_at, b.owner, b.inputs, i.vm_state)
-    return (
-        select(*columns, jobs.c.state.label("job"), jobs.c.tries, jobs.c.not_before)
-        .select_from(
-            builds.outerjoin(jobs, jobs.c.build == builds.c.id).outerjoin(
-                instances, instances.c.uuid == builds.c.id
-            )
+    return select(*columns, jobs.c.state.label("job"), jobs.c.tries, jobs.c.not_before).select_from(
+        builds.outerjoin(jobs, jobs.c.build == builds.c.id).outerjoin(
+            instances, instances.c.uuid == builds.c.id
         )
-        .where(builds.c.id == bindparam("wanted"))
     )
 
 
-_GLANCE: Final = _glance()
+_GLANCE: Final = _glance().where(builds.c.id == bindparam("wanted"))
+_GLANCES: Final = _glance().where(builds.c.id.in_(bindparam("wanted", expanding=True)))
