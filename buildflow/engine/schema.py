@@ -181,3 +181,4 @@ jobs: Final = Table(
     Column("posted_at", Text, nullable=False),
 )
 Index("ix_jobs_state", jobs.c.state)
+Index("ix_jobs_posted_at", jobs.c.posted_at)

@@ -48,6 +48,7 @@ def upgrade() -> None:
         sa.Column("posted_at", sa.Text, nullable=False),
     )
     op.create_index("ix_jobs_state", "jobs", ["state"])
+    op.create_index("ix_jobs_posted_at", "jobs", ["posted_at"])
 
 
 def _build() -> sa.ForeignKey:
