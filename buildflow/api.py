@@ -8,50 +8,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from buildflow.audit import Audit as Audit
+from buildflow.audit import Auditor
 from buildflow.config import Settings
-from buildflow.drivers.protocols import Thing
 from buildflow.drivers.world import World
 from buildflow.engine.core import Engine, Handle, Handles
 from buildflow.engine.guard import Decision, Intention, decide
-from buildflow.engine.run import INTENT, RESIDUE, UNDONE
-from buildflow.engine.step import Step
-from buildflow.engine.store import ENDED, TERMINAL, Row
-from buildflow.errors import BuildflowError, HostUnusable
+from buildflow.engine.store import ENDED, Row
 from buildflow.flows.build import build_flow, normalise
 from buildflow.flows.delete import delete_flow
 from buildflow.flows.prebuild import validate
 from buildflow.flows.request import BuildRequest, parse_request
 
 WorldFactory = Callable[[Settings], World]
-
-
-@dataclass(frozen=True, slots=True)
-class Audit:
-    """What `gc` found. `strays` exist and should not; `lost` should exist and do not.
-
-    `foreign` carry our tags but belong to no build of this store: they are never touched.
-    """
-
-    strays: list[Row]
-    lost: list[Row]
-    foreign: list[Row]
-    removed: list[Row]
-    failed: list[Row]
-
-    def to_json(self) -> Row:
-        """As `buildflow gc --json` prints it."""
-        return {
-            "strays": self.strays,
-            "lost": self.lost,
-            "foreign": self.foreign,
-            "removed": self.removed,
-            "failed": self.failed,
-        }
 
 
 class VmEngine(Engine):
@@ -178,88 +152,12 @@ class VmEngine(Engine):
         return super().removal(row, flow)
 
     def gc(self, *, dry_run: bool = False) -> Audit:
-        """Compare the world with the store, both ways, and remove our strays.
+        """Compare the world with the store, both ways, and remove our strays; see audit.py.
 
-        A stray is something of a build of this store that its ledger calls undone, or of a build
-        that has ended. With `dry_run` nothing is touched.
+        With `dry_run` nothing is touched.
         """
-        ledger = {row["key"]: row for row in self.store.all_effects(_ALL_STATES)}
-        # a later attempt's domain has the uuid of an earlier one's that is undone: what is not
-        # undone has it
-        undone_first = sorted(ledger.values(), key=lambda row: row["state"] != UNDONE)
-        by_outside = {
-            (row["kind"], row["external_id"]): row for row in undone_first if row["external_id"]
-        }
-        things = self.world.inventory()
-        strays: list[tuple[Thing, Row]] = []
-        foreign: list[Row] = []
-        present: set[str] = set()
-        for thing in things:
-            effect = (
-                ledger.get(thing.key or "")
-                or by_outside.get((thing.kind, thing.id))
-                or by_outside.get((thing.kind, thing.key))
-            )
-            if effect is None:
-                if thing.build is not None or thing.key is not None:
-                    owner = self.store.build(thing.build) if thing.build else None
-                    if owner is None:
-                        foreign.append(_thing(thing))
-                continue
-            present.add(effect["key"])
-            if effect["state"] == UNDONE:
-                strays.append((thing, effect))
-        listed = {thing.kind for thing in things} | _listed_kinds(self.world)
-        elsewhere = self._builds_elsewhere()
-        lost = [
-            {"kind": e["kind"], "id": e["external_id"], "key": e["key"], "build": e["build"]}
-            for e in ledger.values()
-            if e["state"] == "done"
-            and e["key"] not in present
-            and e["kind"] in listed
-            and (e["kind"] != "vif" or e["external_id"])  # most are plugged by the hypervisor
-            and (e["kind"] == "claim" or e["build"] not in elsewhere)
-        ]
-        removed: list[Row] = []
-        failed: list[Row] = []
-        if not dry_run:
-            for thing, effect in strays:
-                entry = {**_thing(thing), "build": effect["build"]}
-                try:
-                    self._remove_stray(effect)
-                except BuildflowError as error:
-                    failed.append({**entry, "reason": error.summary})
-                else:
-                    removed.append(entry)
-        return Audit(
-            strays=[{**_thing(thing), "build": effect["build"]} for thing, effect in strays],
-            lost=lost,
-            foreign=foreign,
-            removed=removed,
-            failed=failed,
-        )
-
-    def _builds_elsewhere(self) -> set[str]:
-        """Builds on hosts that this process did not look at: their things are not here to see."""
-        if self.world.capacity is None:
-            return set()
-        here = set(self.world.hosts)
-        return {row["id"] for row in self.store.list(None) if row["host"] not in (None, *here)}
-
-    def _remove_stray(self, effect: Row) -> None:
-        from buildflow.engine.definitions import import_factory
-        from buildflow.engine.fingerprint import atoms_of
-
-        row = self.store.find(effect["build"])
-        if row["status"] not in (*TERMINAL, "residue"):
-            raise HostUnusable(f"build {row['id']} is at work: resume or cancel it first")
-        flow = import_factory(row["flow"])(**row["inputs"])
-        for atom in atoms_of(flow):
-            if isinstance(atom, Step) and atom.name == effect["step"]:
-                atom.run = _Bystander(self.world, row["id"])  # type: ignore[assignment]
-                atom.delete(effect["key"], effect["facts"])
-                return
-        raise HostUnusable(f"this version's flow has no step {effect['step']!r} to undo it")
+        auditor = Auditor(self.store, self.world, self.definitions, self.settings)
+        return auditor.audit(dry_run=dry_run)
 
     def close(self, *, cancel: bool = False) -> None:
         """See Engine.close; drivers are let go of last."""
@@ -268,22 +166,6 @@ class VmEngine(Engine):
             if self._world is not None:
                 self._world.close()
                 self._world = None
-
-
-class _Bystander:
-    """What a step's `delete` may ask of a run when there is none: gc acts outside of any build."""
-
-    def __init__(self, world: World, build: str) -> None:
-        from buildflow.engine.locks import KeyedLocks
-
-        self.world, self.id = world, build
-        self.locks = KeyedLocks()
-
-    def report_power(self, value: int, step: str | None) -> None:
-        """Nobody listens."""
-
-
-_ALL_STATES = (INTENT, "done", UNDONE, RESIDUE)
 
 
 def normalise_inputs(inputs: Row) -> Row:
@@ -340,13 +222,3 @@ def open_engine(
         # QEMU is given paths below it, and a resumed build may run in another directory
         changes["home"] = Path(home).expanduser().absolute()
     return VmEngine(replace(chosen, **changes), **options)
-
-
-def _thing(thing: Thing) -> Row:
-    return {"kind": thing.kind, "id": thing.id, "key": thing.key, "build": thing.build}
-
-
-def _listed_kinds(world: World) -> set[str]:
-    """Kinds that the drivers' inventories list whether or not there is one."""
-    kinds = {"directory", "domain", "guest", "port", "volume", "disk"}
-    return kinds if world.capacity is None else {*kinds, "claim"}

@@ -190,6 +190,10 @@ class StartDomain(EffectStep):
         compute.destroy_domain(facts["uuid"])
         self.run.report_power(power.NOSTATE, self.name)
 
+    def exists(self, key: str, facts: Json) -> bool:
+        """Once it has been built its power is its owner's: one that is off is not lost."""
+        return self.on(facts["host"]).find_domain(facts["uuid"]) is not None
+
     def external_id(self, result: Any) -> str | None:
         """The domain's uuid."""
         return self.run.id

@@ -165,6 +165,10 @@ class Step(task.Task):  # type: ignore[misc]
         """The work of a step that makes no effect."""
         raise NotImplementedError
 
+    def exists(self, key: str, facts: Json) -> bool:
+        """Whether the effect of a complete build is there; an audit asks."""
+        return self.find(key, facts) is not None
+
     def external_id(self, result: Any) -> str | None:
         """What the outside world calls the effect; for the ledger and for people."""
         return result if isinstance(result, str) else None
