@@ -9,7 +9,8 @@ three holes, each closed here:
   connected and never attached keeps its export. So it is attached for as long as it takes to
   detach it.
 * A plain os-detach makes the volume available, and os-terminate_connection then lets go of whatever
-  reservation the next one has made. So the status stays `detaching` until all is undone.
+  reservation the next one has made. So the status stays `detaching` or `in-use` until all is
+  undone, and the row goes last.
 """
 
 from __future__ import annotations
@@ -152,7 +153,6 @@ class Legacy:
             self.attach(
                 attachment_id, volume_id, instance, str(connector.get("mountpoint") or "vda")
             )
-        self.detach(attachment_id, volume_id, instance)
         self._act(
             "disconnect",
             volume_id,

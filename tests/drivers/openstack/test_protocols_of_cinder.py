@@ -362,6 +362,28 @@ def test_tokens_that_expire_under_many_threads_are_renewed(
         assert found == ["available"] * 8
 
 
+@pytest.mark.parametrize("attached", [False, True])
+def test_nobody_gets_a_volume_that_is_half_undone(
+    by_legacy: CinderVolumes, witness: Witness, volume_id: str, key: str, instance: str,
+    attached: bool,
+) -> None:  # fmt: skip
+    attachment = by_legacy.reserve(key, volume_id, instance)
+    by_legacy.initialize_connection(attachment, volume_id, CONNECTOR, "vda")
+    if attached:
+        by_legacy.attach(attachment, volume_id, instance, "vda")
+    by_legacy.detach(attachment, volume_id, instance)
+    with pytest.raises(Conflict):
+        by_legacy.reserve(str(uuid4()), volume_id, str(uuid4()))
+    witness.lab.faults.add(Fault("cinder", "POST", "/action", "os-detach", times=-1))
+    with pytest.raises(DriverError):
+        by_legacy.terminate_connection(attachment, volume_id, CONNECTOR)
+    with pytest.raises(Conflict):
+        by_legacy.reserve(str(uuid4()), volume_id, str(uuid4()))
+    witness.lab.faults.clear()
+    undo_all(by_legacy, key, attachment, volume_id, instance)
+    witness.is_untouched(volume_id)
+
+
 def test_a_killed_tgtd_does_not_keep_a_volume(
     volumes: CinderVolumes, witness: Witness, volume_id: str, key: str, instance: str
 ) -> None:
