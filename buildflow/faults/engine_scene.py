@@ -248,21 +248,28 @@ class EngineScene(Scene):
         """See Scene: the run's memory, the committed records, the world, the place in the flow."""
         run = self.run_of()
         injector = self.injector
-        if run is None:
-            memory: Hashable = None
-            settled = False
-        else:
-            settled = run.going_back and not run.rescheduling
-            begun = frozenset() if settled else injector.begun
-            memory = (begun, memory_of(run, settled, self.clock.monotonic()))
+        settled = self._settled() if run is None else run.going_back and not run.rescheduling
+        memory: Hashable = None
+        if run is not None:
+            memory = memory_of(run, injector.begun, settled, self.clock.monotonic())
         place: Hashable = None
         if visit is not None:
             place = (
-                visit.at, visit.name, injector.activity, injector.inside,
+                visit.at, visit.name, injector.activity, injector.inside, injector.recent,
                 round(self.clock.monotonic() - injector.since, 3),
             )  # fmt: skip
+        return hash((place, memory, self._kept(settled)))
+
+    def left_behind(self) -> Hashable:
+        """See Scene: the records and the world."""
+        return self._kept(self._settled())
+
+    def _settled(self) -> bool:
+        return self.records.status == "rolling_back"
+
+    def _kept(self, settled: bool) -> Hashable:
         return hash(
-            (place, memory, self.records.hash(settled), self.world_hash(), frozenset(injector.down),
+            (self.records.hash(settled), self.world_hash(), frozenset(self.injector.down),
              self.stops, self.extra_position())
         )  # fmt: skip
 

@@ -2,9 +2,9 @@
 
 Rounds of walks (walk.py) over one graph of positions (graph.py), until no edge is left to try. Each
 round's edges are shared out to worker processes, whose findings are put together before the next.
-A plan is decided when each of its edges was run; `pruned` counts those for which no run of their own
-was needed. tests/faults/test_pruning.py runs every pair of a small flow from its start to its end,
-and finds the same.
+A plan is decided when each of its edges was run; `pruned` counts those for which no run of their
+own was needed. tests/faults/test_pruning.py runs every pair of a small flow from its start to its
+end, and finds the same.
 
 A scene that cannot tell its position is explored one plan at a time, each run to its end.
 """

@@ -24,9 +24,17 @@ CLEAN = ""
 """Stands for no fault where an edge is named by its fault: a way on that no run has taken yet."""
 
 
+DEAD = "dead"
+"""Name of a position between processes. What a kill leaves is what is stored and what is outside,
+so that two kills which leave the same are one position, whatever the processes had in mind.
+"""
+
+
 @dataclass(slots=True)
 class Node:
-    """One position. `via` is the last strike on the way with the fewest faults, if any."""
+    """One position. `via` is the last strike on the way with the fewest faults, if any; `struck`
+    are the faults on that way, and `hits` those that strike here.
+    """
 
     word: int
     name: str
@@ -37,6 +45,7 @@ class Node:
     struck: tuple[Struck, ...] = ()
     next: int | None = None
     after: dict[str, int] = field(default_factory=dict)
+    hits: dict[str, Struck] = field(default_factory=dict)
     outcome: Outcome | None = None  # of an end
 
 
@@ -59,12 +68,23 @@ class Graph:
         self.changed.add(node.word)
 
     def lower(self, node: Node, least: int, via: Edge | None, struck: tuple[Struck, ...]) -> None:
-        """A way with fewer faults leads here, and so to all that follows without one."""
-        current: Node | None = node
-        while current is not None and current.least > least:
+        """A way with fewer faults leads here, and so to all that follows."""
+        todo = [(node, least, via, struck)]
+        while todo:
+            current, least, via, struck = todo.pop()
+            if current.least <= least:
+                continue
             current.least, current.via, current.struck = least, via, struck
             self.touch(current)
-            current = self.nodes.get(current.next) if current.next is not None else None
+            following = self.nodes.get(current.next) if current.next is not None else None
+            if following is not None:
+                todo.append((following, least, via, struck))
+            for code, word in current.after.items():
+                struck_next = self.nodes.get(word)
+                if struck_next is not None and struck_next.least > least + 1:
+                    hit = current.hits.get(code)
+                    more = (*struck, hit) if hit is not None else struck_next.struck
+                    todo.append((struck_next, least + 1, (current.word, code), more))
 
     def plan(self, word: int) -> list[Edge]:
         """The strikes that lead to a node, with the fewest faults."""
@@ -97,7 +117,7 @@ class Graph:
         """Edges that are still to be tried."""
         found = []
         for node in self.nodes.values():
-            if node.next is None and node.outcome is None and mine(node.word, CLEAN):
+            if self._leads_on(node) and mine(node.word, CLEAN):
                 found.append((node.word, CLEAN))
             if node.least < self.depth:
                 found += [
@@ -111,8 +131,12 @@ class Graph:
         """Whether an edge is still to be tried."""
         node = self.nodes[edge[0]]
         if edge[1] == CLEAN:
-            return node.next is None and node.outcome is None
+            return self._leads_on(node)
         return edge[1] not in node.after and node.least < self.depth
+
+    def _leads_on(self, node: Node) -> bool:
+        """Whether a way goes on from here that nobody has gone, with few enough faults."""
+        return node.next is None and node.outcome is None and node.least <= self.depth
 
     def give_up(self, edge: Edge) -> None:
         """No run comes to this edge again: take it for one that leads nowhere."""
@@ -162,6 +186,7 @@ class Graph:
                 self.nodes[theirs.word] = theirs
                 continue
             mine.after.update(theirs.after)
+            mine.hits.update(theirs.hits)
             if mine.next is None:
                 mine.next = theirs.next
             if mine.outcome is None:

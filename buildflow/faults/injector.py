@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from buildflow.engine import points
 from buildflow.errors import StoreError
-from buildflow.faults.kinds import Act, Kind, kinds_at
+from buildflow.faults.kinds import BY_CODE, Act, Kind, kinds_at
 from buildflow.faults.plan import Fault
 from buildflow.faults.visit import At, Visit
 
@@ -40,9 +40,14 @@ class Struck:
     """A fault that has struck: at which visit, how it is known again, what happened next."""
 
     visit: Visit
-    kind: Kind
-    mark: str
+    code: str
+    mark: str = ""
     accepted: bool = True  # a request to stop was accepted; a change by hand changed something
+
+    @property
+    def kind(self) -> Kind:
+        """What it is."""
+        return BY_CODE[self.code]
 
     @property
     def fault(self) -> Fault:
@@ -66,6 +71,9 @@ class Injector:
     # how far the run has come inside of its present activity: part of a position
     activity: tuple[str, str] = ("", "")
     inside: int = 0
+    # what has struck inside of it: a step that asks whether its effect is there after all, because
+    # an answer was lost, is not where one is that asks for another reason
+    recent: tuple[tuple[int, str], ...] = ()
     # steps that were begun by this process and have not succeeded: a failure that TaskFlow has not
     # looked at yet, because a step beside it is still at work, shows nowhere else
     begun: frozenset[str] = frozenset()
@@ -87,7 +95,7 @@ class Injector:
         elif at is At.RECORDED:
             self.begun -= {subject}
         if at in _BEGINS:
-            self.activity, self.inside = (where, subject), 0
+            self.activity, self.inside, self.recent = (where, subject), 0, ()
             self.since = self.scene.clock.monotonic()
         self._come_to(at, f"{slug(subject)}:{where}")
 
@@ -116,7 +124,7 @@ class Injector:
     def new_process(self) -> None:
         """Another process goes on with what the dead one has left."""
         self.dead, self.step, self.back, self.begun = False, "resume", False, frozenset()
-        self.activity, self.inside = ("resume", ""), 0
+        self.activity, self.inside, self.recent = ("resume", ""), 0, ()
         self.since = self.scene.clock.monotonic()
 
     def disarm(self) -> None:
@@ -152,13 +160,14 @@ class Injector:
 
     def strike(self, kind: Kind, visit: Visit) -> None:
         """Let `kind` happen at `visit`."""
+        self.recent = (*self.recent, (self.inside, kind.code))
         mark = f"[fault {len(self.struck) + 1}]"
         accepted = True
         if kind.act in _BY_SCENE:
             self._acting = True
             accepted = self.scene.act(kind, visit)
             self._acting = False
-        self.struck.append(Struck(visit, kind, mark, accepted))
+        self.struck.append(Struck(visit, kind.code, mark, accepted))
         match kind.act:
             case Act.KILL:
                 self.dead = True
@@ -198,8 +207,7 @@ _BEGINS = frozenset({At.EXECUTE, At.REVERT, At.UNDO})
 _UNDOING = frozenset({At.REVERT, At.UNDO})
 _BY_SCENE = frozenset({Act.GUEST, Act.WORLD, Act.STOP, Act.FULL})
 _ASK_SCENE = frozenset({Act.GUEST, Act.WORLD, Act.FULL})
-_DOWN = next(kind for kind in kinds_at(
-    Visit(0, At.CALL_BEFORE, "", 1, "", "volume", "attach")) if kind.code == "dn")  # fmt: skip
+_DOWN = BY_CODE["dn"]
 
 
 class Follow:

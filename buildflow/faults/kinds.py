@@ -168,7 +168,7 @@ KINDS: Final[tuple[Kind, ...]] = (
     Kind("lo", "lost answer", Act.LOSE, frozenset({At.CALL_AFTER}),
          "done, then the connection drops", error=DriverError, text="connection reset by peer",
          outcome_unknown=True),
-    Kind("ha", "hang", Act.HANG, _BEFORE, "no answer until the deadline", error=DriverError,
+    Kind("ha", "hang", Act.HANG, _BEFORE, "no answer until the deadline", calls=CHANGES, error=DriverError,
          text="no answer", outcome_unknown=True),
     Kind("sl", "slow", Act.DELAY, _BEFORE, "answered after seconds", calls=CHANGES, benign=True),
     Kind("dn", "service down", Act.DOWN, _BEFORE, "this call fails, and all that follow",

@@ -278,8 +278,13 @@ _PRESENT: Final[dict[str, Callable[[Found, Effect], bool]]] = {
     "vif": lambda f, e: any(
         v["port"] == e["facts"]["vif"]["id"] for v in _on_host(f, e, "vifs").values()
     ),
-    "connection": lambda f, e: any(
-        c["volume"] == e["facts"]["volume_id"] for c in _on_host(f, e, "connections").values()
+    # opened by the host, or by the QEMU itself
+    "connection": lambda f, e: (
+        any(c["volume"] == e["facts"]["volume_id"] for c in _on_host(f, e, "connections").values())
+        or (
+            bool(_domain(f, e).get("active"))
+            and e["facts"]["volume_id"] in _domain(f, e)["volumes"]
+        )
     ),
     "volume": lambda f, e: any(v["key"] == e["key"] for v in f["volumes"].values()),
     "reservation": lambda f, e: bool(_rows_of(f, e)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from buildflow.drivers.world import World
@@ -34,7 +34,7 @@ class Seen:
 
 def proxied(target: Any, driver: str, injector: Injector) -> Any:
     """`target` with a point before and after each of its public methods."""
-    kind: Hashable = type(target)
+    kind: Any = type(target)
     return _proxy_of(kind)(target, driver, injector)
 
 

@@ -72,6 +72,10 @@ class Scene(ABC):
         """
         return None
 
+    def left_behind(self) -> Hashable:
+        """What there is of the run once its process is gone, as in `position`."""
+        return None
+
     def applies(self, kind: Kind, visit: Visit) -> bool:
         """Whether there is anything that `kind` could happen to now."""
         return False

@@ -1,8 +1,8 @@
 """Proof over the tables: what they say is walked, without anything being run.
 
 Each machine is a graph: every state can be reached, every state that does not last leads to one
-that does, no trigger is ambiguous. Each flow is walked forward, and backward from each of its points,
-with each thing that may happen there; the product of place, states and what has happened is
+that does, no trigger is ambiguous. Each flow is walked forward, and backward from each of its
+points, with each thing that may happen there; the product of place, states and what has happened is
 enumerated, and nothing in it may be illegal in the joint table. A flaw comes with the shortest way.
 """
 

@@ -1,9 +1,9 @@
 """One run through the graph of positions, trying as many edges on its way as it can.
 
-A walk goes to an edge that it was sent to, lets the fault strike, and goes on. Whenever it comes to
-a position that is known with fewer faults, it is from there on the run with those fewer faults: that
-is what equal positions mean. So one walk tries a kill, comes back to where it was, tries the next,
-and so on; it ends early when nothing that lies ahead is left to try.
+A walk goes to an edge that it was sent to, lets the fault strike, and goes on. Whenever it comes
+to a position that is known with fewer faults, it is from there on the run with those fewer faults:
+that is what equal positions mean. So one walk tries a fault, comes back to where it was, tries the
+next, and so on; it ends early when nothing that lies ahead is left to try.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from buildflow.faults import oracle
-from buildflow.faults.graph import Edge, Graph, Node, word_of
-from buildflow.faults.injector import Injector
+from buildflow.faults.graph import CLEAN, DEAD, Edge, Graph, Node, word_of
+from buildflow.faults.injector import Injector, Struck
 from buildflow.faults.kinds import BY_CODE, Act, Kind
 from buildflow.faults.oracle import Reference, Violation
 from buildflow.faults.play import judge_end, run_to_end
@@ -22,6 +22,7 @@ from buildflow.faults.visit import Visit
 
 # after these a run usually comes back to where it would have been
 _RETURNING = frozenset({Act.KILL, Act.STORE, Act.DELAY, Act.LOSE})
+KILL = "ki"
 Mine = Callable[[int, str], bool]
 
 
@@ -79,10 +80,11 @@ class Walk:
                 word, visit.name, visit.step, options, self.level, self.via, tuple(injector.struck)
             )
             graph.touch(node)
+            self._foresee_kill(node, visit, injector)
         self._arrive(node, injector, visit)
         code = self._pick(node, injector)
         if code is not None:
-            self._strike(node, code)
+            self._strike(node, code, visit)
             return BY_CODE[code]
         self.last = (node, None)
         if known and not self._knew and not self.target and self._nothing_ahead(node):
@@ -123,34 +125,77 @@ class Walk:
                 if code in node.options:
                     return code
                 return None
-            if not self.ride or self.level:
+            if not self.ride:
                 return None
         if self.level >= self.graph.depth or (node.next is None and not self.target):
             return None  # new ground is walked to its end first, so that it is known
+        diverting = None
         for code in node.options:
-            if code in node.after or not self.mine(node.word, code):
+            if not self._is_open(node, code) or not self.mine(node.word, code):
                 continue
-            if self.target and BY_CODE[code].act not in _RETURNING:
-                continue
-            if not self.ride and self.strikes:
-                continue
-            return code
-        return None
+            if BY_CODE[code].act in _RETURNING:
+                return code if self.ride or not self.strikes else None
+            diverting = diverting or code
+        if diverting is None or self.target or not self.ride or self._returning_ahead(node):
+            return None
+        return diverting
 
-    def _strike(self, node: Node, code: str) -> None:
+    def _returning_ahead(self, node: Node) -> bool:
+        """Whether more can be tried on this way by faults after which the run comes back to it."""
+        return any(
+            self._is_open(ahead, code)
+            and BY_CODE[code].act in _RETURNING
+            and ahead.least < self.graph.depth
+            and self.mine(ahead.word, code)
+            for ahead in self.graph.chain(node.next)
+            for code in ahead.options
+        )
+
+    def _strike(self, node: Node, code: str, visit: Visit) -> None:
         self.last = (node, code)
         self.via = (node.word, code)
+        node.hits.setdefault(code, Struck(visit, code))
         self.level += 1
         self.strikes += 1
         self._knew = False
+        if code == KILL and code in node.after:
+            dead = self.graph.nodes[node.after[code]]
+            self.last = (dead, None)
+            if self.target and self.target[0] == (dead.word, CLEAN):
+                self.target.pop(0)
+
+    def _foresee_kill(self, node: Node, visit: Visit, injector: Injector) -> None:
+        """What a kill would leave here is known without one."""
+        if KILL not in node.options:
+            return
+        graph = self.graph
+        left = word_of((DEAD, self.scene.left_behind()))
+        node.after[KILL] = left
+        node.hits[KILL] = Struck(visit, KILL)
+        struck = (*injector.struck, node.hits[KILL])
+        dead = graph.nodes.get(left)
+        if dead is None:
+            dead = graph.nodes[left] = Node(
+                left, DEAD, "", (), self.level + 1, (node.word, KILL), struck
+            )
+            graph.touch(dead)
+        else:
+            graph.lower(dead, self.level + 1, (node.word, KILL), struck)
+
+    def _is_open(self, node: Node, code: str) -> bool:
+        """Whether nobody knows yet what follows on this fault."""
+        if code not in node.after:
+            return True
+        dead = self.graph.nodes[node.after[code]]
+        return dead.name == DEAD and dead.next is None
 
     def _nothing_ahead(self, node: Node) -> bool:
         last = node
         for last in self.graph.chain(node.word):
-            if last.next is None and last.outcome is None:
+            if last.next is None and last.outcome is None and last.least <= self.graph.depth:
                 return False
             if last.least < self.graph.depth and any(
-                code not in last.after and self.mine(last.word, code) for code in last.options
+                self._is_open(last, code) and self.mine(last.word, code) for code in last.options
             ):
                 return False
         return last.outcome is not None
