@@ -20,6 +20,8 @@ from buildflow.errors import Conflict, DriverError, NotFound, Refused
 MICROVERSION: Final = "3.44"
 """The first that has `complete`; nothing of what came later is needed."""
 
+_PAGE: Final = 500
+
 CURE: Final = (
     "name a cloud of clouds.yaml whose user has the role 'service' with --os-service-cloud, or"
     " choose the older protocol (volume_api = legacy)"
@@ -54,22 +56,30 @@ class Attachments:
         They name no build: that an instance has a volume does not make it one of ours.
         """
         filters = {"volume_id": volume_id, "instance_id": instance}
-        found = ask(
-            "volume",
-            "list attachments",
-            lambda: self._api.list(search_opts={k: v for k, v in filters.items() if v}),
-            idempotent=True,
-        )
-        for row in found:
-            yield Thing(
-                kind="reservation",
-                id=row.id,
-                detail={
+        given = {name: value for name, value in filters.items() if value}
+        marker: str | None = None
+        while page := self._page(given, marker):
+            for row in page:
+                detail = {
                     "volume_id": row.volume_id,
                     "instance": row.instance,
                     "status": row.status,
-                },
+                }
+                yield Thing(kind="reservation", id=row.id, detail=detail)
+            if len(page) < _PAGE:
+                return
+            marker = page[-1].id
+
+    def _page(self, filters: Json, marker: str | None) -> list[Any]:
+        """Unlike its other lists, Cinder's of attachments ends at its limit without a word."""
+        return list(
+            ask(
+                "volume",
+                "list attachments",
+                lambda: self._api.list(search_opts=filters, limit=_PAGE, marker=marker),
+                idempotent=True,
             )
+        )
 
     def find_reservation(self, key: str, volume_id: str, instance: str) -> str | None:
         """Id of the row for this volume and instance."""

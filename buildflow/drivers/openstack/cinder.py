@@ -152,6 +152,21 @@ class CinderVolumes:
         for each in sorted(ids):
             self._delete(each)
 
+    def keep_volume(self, key: str, volume_id: str) -> None:
+        """Make a volume of ours the user's own: it no longer carries our key, so that neither an
+        undo nor gc finds it (a delete without delete_on_termination).
+        """
+        volume = self._get(volume_id)
+        if volume is None or volume.metadata.get(KEY) != key:
+            return
+        try:
+            self._ask(
+                f"hand volume {volume_id} over",
+                lambda: self._api.delete_metadata(volume_id, [KEY, INSTANCE]),
+            )
+        except NotFound:
+            return  # a try whose answer was lost had taken it away
+
     # --- attachments -----------------------------------------------------------------------------
 
     def find_reservation(self, key: str, volume_id: str, instance: str) -> str | None:

@@ -167,7 +167,7 @@ def _connect(cloud: str | None, option: str) -> Connection:
         session = region.get_session()
     except (*SERVICE_ERRORS, ValueError) as error:
         known = ", ".join(sorted(config.get_cloud_names())) or "none"
-        text = " ".join(str(error).split())
+        text = " ".join(str(error).split()).rstrip(".")
         raise HostUnusable(
             f"no usable credentials for {f'cloud {cloud!r}' if cloud else 'OpenStack'}: {text};"
             f" name a cloud of clouds.yaml with {option} (known here: {known}) or set OS_AUTH_URL"

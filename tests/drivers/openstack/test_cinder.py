@@ -109,6 +109,20 @@ def test_an_image_that_is_not_there_makes_no_volume(
     assert by_attachments.find_volume(key) is None
 
 
+def test_a_volume_that_is_handed_over_is_not_ours_any_more(
+    by_attachments: CinderVolumes, witness: Witness, made: list[str], key: str, instance: str
+) -> None:
+    volume = by_attachments.create_volume(key, instance, {"size": 1})
+    made.append(volume["id"])
+    by_attachments.keep_volume("another key", volume["id"])
+    assert by_attachments.find_volume(key) is not None
+    for _ in range(2):
+        by_attachments.keep_volume(key, volume["id"])
+    assert by_attachments.find_volume(key) is None
+    assert not [thing for thing in by_attachments.inventory() if thing.id == volume["id"]]
+    assert witness.volume(volume["id"])["metadata"] == {}
+
+
 def test_deleting_a_volume_that_is_still_being_made_waits_for_it(
     by_attachments: CinderVolumes, made: list[str], key: str, instance: str
 ) -> None:

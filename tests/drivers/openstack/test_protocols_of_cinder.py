@@ -491,3 +491,21 @@ def test_the_inventory_has_each_attachment_from_reservation_to_its_end(
     assert attached[2] in ("attached", "in-use")
     undo_all(volumes, key, attachment, volume_id, instance)
     assert listed() == []
+
+
+def test_a_long_list_of_attachments_is_read_to_its_end(
+    by_attachments: CinderVolumes,
+    new_volume: Callable[..., str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("buildflow.drivers.openstack.attachments._PAGE", 2)
+    instances = [str(uuid4()) for _ in range(5)]
+    volumes = [new_volume() for _ in instances]
+    made = [
+        by_attachments.reserve("", volume_id, instance)
+        for volume_id, instance in zip(volumes, instances, strict=True)
+    ]
+    listed = {thing.id for thing in by_attachments.inventory() if thing.kind == "reservation"}
+    assert set(made) <= listed
+    for volume_id, instance in zip(volumes, instances, strict=True):
+        by_attachments.unreserve("", volume_id, instance)
