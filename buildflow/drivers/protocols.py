@@ -376,9 +376,7 @@ class CapacityDriver(Protocol):
     def shares(self, host: str) -> bool:
         """Whether room on this host must be claimed."""
 
-    def place(
-        self, demand: Demand, among: Sequence[str], tried: Sequence[str], build: str
-    ) -> str:
+    def place(self, demand: Demand, among: Sequence[str], tried: Sequence[str], build: str) -> str:
         """The host with the most room of those not tried yet, kept for `build` until it claims it.
 
         Raises Exhausted.

@@ -43,7 +43,7 @@ class Unit:
     done: threading.Event | None = None
 
 
-class Refusal(Exception):  # noqa: N818 - an outcome, not an error of anybody's
+class Refusal(Exception):
     """Inside a commit: this unit's fence or compare-and-set did not hold."""
 
 

@@ -33,7 +33,7 @@ MOMENTS: Final = (
 _MOMENTS_WITHOUT_EFFECT: Final = ("execute", "recorded", "revert", "reverted", "wait")
 
 
-class InjectedFault(DriverError):  # noqa: N818 - it is the thing, not a mistake
+class InjectedFault(DriverError):
     """A failure that was asked for. `point` says where."""
 
     def __init__(self, point: str) -> None:

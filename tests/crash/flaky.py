@@ -67,7 +67,7 @@ class Dice:
 def flaky(world: World, dice: Dice) -> World:
     """All drivers of `world`, flaky."""
     return World(
-        computes={host: Flaky(driver, dice) for host, driver in world.computes.items()},  # type: ignore[misc]
+        computes={host: Flaky(driver, dice) for host, driver in world.computes.items()},
         network=Flaky(world.network, dice),
         volume=Flaky(world.volume, dice),
         image=Flaky(world.image, dice),

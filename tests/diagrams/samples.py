@@ -11,7 +11,7 @@ from taskflow.patterns import graph_flow, linear_flow, unordered_flow
 from buildflow.states import Kind, Row, Stability, State, Table
 
 
-class Plain(task.Task):  # type: ignore[misc]
+class Plain(task.Task):
     """A plain TaskFlow task that says what it needs and gives."""
 
     def __init__(

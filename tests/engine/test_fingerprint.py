@@ -16,7 +16,7 @@ from tests.engine import files
 @pytest.fixture
 def left_behind(make_engine: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A build of three files whose owner died in the second; its flow then has another step."""
-    from buildflow.engine.store import StoreError
+    from buildflow.errors import StoreError
 
     engine = make_engine()
 

@@ -328,7 +328,7 @@ class TestPostgreSQL:
         Store(postgresql_url).close()
 
         def body() -> None:
-            def die(where: str, subject: str, _run: Any) -> None:
+            def die(where: str, subject: str, run: Any) -> None:
                 if (where, subject) == ("made", "b"):
                     os.kill(os.getpid(), signal.SIGKILL)
 

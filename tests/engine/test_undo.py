@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -59,7 +60,7 @@ def test_residue_goes_with_a_delete(engine: Engine, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("parallel", [True, False])
-def test_only_what_depends_on_it_waits(make_engine, folder: Path, parallel: bool) -> None:
+def test_only_what_depends_on_it_waits(make_engine: Any, folder: Path, parallel: bool) -> None:
     (folder / "boom").touch()
     (folder / "stuck-upper0").touch()
     shown = make_engine(parallel=parallel).run(files.layered).wait()

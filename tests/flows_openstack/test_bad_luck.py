@@ -20,8 +20,7 @@ from tests.lab.openstack import NETWORK, Fault
 
 def refused(bed: Bed, error: type[Exception], match: str, **request: object) -> None:
     """Assert that a request is refused, and that nothing was written or made."""
-    settings = {"os_service_cloud": request.pop("os_service_cloud", "labsvc")}
-    engine = bed.engine(**settings)
+    engine = bed.engine(os_service_cloud=request.pop("os_service_cloud", "labsvc"))
     with pytest.raises(error, match=match):
         engine.build(**bed.request(**request))
     assert engine.list() == []
@@ -211,7 +210,7 @@ def test_the_documented_protocol_boots_and_goes(bed: Bed, guest_image: str) -> N
 def test_the_documented_protocol_leaves_no_export(bed: Bed, step: str) -> None:
     from tests.flows_openstack.test_nova_leaks import fail_at
 
-    row = bed.build(fail_at(step, "execute"), volume_api="legacy")  # type: ignore[arg-type]
+    row = bed.build(fail_at(step, "execute"), volume_api="legacy")
     bed.rolled_back(row)
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,7 +75,7 @@ def kill_at(bed: Bed, where: str, step: str) -> None:
     assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
 
 
-def another_process(bed: Bed, *verb: str) -> dict[str, object]:
+def another_process(bed: Bed, *verb: str) -> Any:
     """One verb of the command line in a process of its own: its JSON."""
     done = subprocess.run(
         [

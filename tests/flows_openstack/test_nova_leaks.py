@@ -16,8 +16,19 @@ import pytest
 from buildflow.api import open_world_of
 from buildflow.drivers.world import World
 from buildflow.errors import DriverError, Exhausted, Refused
-from tests.flows_openstack.bed import PATIENCE_S, READY, Bed, Row, at, both, raising, wait_until
-from tests.lab.openstack import NETWORK, Fault
+from tests.flows_openstack.bed import (
+    PATIENCE_S,
+    READY,
+    Bed,
+    Fault,
+    Row,
+    at,
+    both,
+    raising,
+    wait_until,
+)
+from tests.lab.openstack import NETWORK
+from tests.lab.openstack import Fault as ServiceFault
 
 BROKEN = DriverError("broken on purpose", driver="compute")
 
@@ -28,7 +39,7 @@ def undone_order(row: Row) -> list[str]:
     return [effect["kind"] for effect in sorted(undone, key=lambda e: e["changed_at"])]
 
 
-def fail_at(step: str, where: str = "execute") -> object:
+def fail_at(step: str, where: str = "execute") -> Fault:
     """A build that fails when `step` comes to `where`."""
     return at(where, step, raising(BROKEN))
 
@@ -68,12 +79,12 @@ def test_p2_a_guest_that_never_comes_up_is_given_up_at_the_deadline(bed: Bed) ->
 @pytest.mark.parametrize(
     "fault",
     [
-        Fault("cinder", "GET", "/volumes/[0-9a-f-]{36}$", times=-1),
-        Fault("cinder", "POST", "/attachments", times=-1),
+        ServiceFault("cinder", "GET", "/volumes/[0-9a-f-]{36}$", times=-1),
+        ServiceFault("cinder", "POST", "/attachments", times=-1),
     ],
     ids=["while-it-is-awaited", "when-it-is-reserved"],
 )
-def test_p3_a_volume_made_for_the_build_is_not_forgotten(bed: Bed, fault: Fault) -> None:
+def test_p3_a_volume_made_for_the_build_is_not_forgotten(bed: Bed, fault: ServiceFault) -> None:
     faults = bed.lab.faults
     arm = at("made", "volume:0:create", lambda: faults.add(fault))
     clear = at("revert", "volume:0:create", faults.clear)
@@ -172,7 +183,7 @@ def test_p7_a_service_that_is_down_in_a_rollback_is_residue_never_a_clean_end(
     bed: Bed, service: str
 ) -> None:
     def down() -> None:
-        bed.lab.faults.add(Fault(service, action="drop", times=-1))
+        bed.lab.faults.add(ServiceFault(service, action="drop", times=-1))
         if service == "keystone":
             bed.lab.expire_tokens()
         raise BROKEN
@@ -198,7 +209,7 @@ def test_p23_a_service_that_hangs_does_not_hang_the_rollback(
     monkeypatch.setenv("OS_CLIENT_CONFIG_FILE", str(impatient))
 
     def hang() -> None:
-        bed.lab.faults.add(Fault("neutron", action="hang", times=-1))
+        bed.lab.faults.add(ServiceFault("neutron", action="hang", times=-1))
         raise BROKEN
 
     began = time.monotonic()
@@ -242,8 +253,12 @@ def test_p10_a_delete_request_wins_at_every_step(bed: Bed, where: str, step: str
     engine = bed.engine(at(where, step, lambda: ask()))
     handle = engine.build(**bed.request())
 
+    def delete() -> None:
+        engine.delete(handle.id)
+        asked.set()
+
     def ask() -> None:
-        threading.Thread(target=lambda: (engine.delete(handle.id), asked.set())).start()
+        threading.Thread(target=delete).start()
         wait_until(lambda: engine.store.find(handle.id)["stop"] == "deleted", "stop request")
 
     handle.wait(PATIENCE_S)
@@ -255,7 +270,7 @@ def test_p10_a_delete_request_wins_at_every_step(bed: Bed, where: str, step: str
 
 
 def test_p11_a_cancel_while_a_port_is_made_waits_for_it_and_removes_it(bed: Bed) -> None:
-    bed.lab.faults.add(Fault("neutron", "POST", "/ports", action="delay", seconds=2.0))
+    bed.lab.faults.add(ServiceFault("neutron", "POST", "/ports", action="delay", seconds=2.0))
     engine = bed.engine(at("execute", "port:0", lambda: None))
     handle = engine.build(**bed.request())
     wait_until(lambda: bed.lab.faults.pending() == 0, "request under way")
@@ -309,7 +324,7 @@ def test_p14_an_undo_that_raises_something_odd_stops_no_other(bed: Bed, step: st
 
 
 def test_p15_a_failed_complete_is_rolled_back_by_what_was_recorded_before_it(bed: Bed) -> None:
-    bed.lab.faults.add(Fault("cinder", "POST", "/attachments/[^/]+/action", times=-1))
+    bed.lab.faults.add(ServiceFault("cinder", "POST", "/attachments/[^/]+/action", times=-1))
     row = bed.build()
     bed.rolled_back(row)
     assert row["fault"]["step"] == "volume:0:attach"
@@ -331,7 +346,7 @@ def test_p15_a_failed_complete_is_rolled_back_by_what_was_recorded_before_it(bed
 def test_p18_an_answer_lost_after_the_server_acted_changes_nothing(
     bed: Bed, service: str, method: str, path: str
 ) -> None:
-    bed.lab.faults.add(Fault(service, method, path, action="drop-after"))
+    bed.lab.faults.add(ServiceFault(service, method, path, action="drop-after"))
     row = bed.build()
     bed.is_up(row)
     assert len(bed.witness.ports()) == 1

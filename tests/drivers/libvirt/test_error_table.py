@@ -41,7 +41,7 @@ SAID: list[tuple[int, int, str, type[Exception]]] = [
 ]
 
 
-class Said(libvirt.libvirtError):  # type: ignore[misc]
+class Said(libvirt.libvirtError):
     """An error as the binding raises it."""
 
     def __init__(self, code: int, domain: int, text: str) -> None:

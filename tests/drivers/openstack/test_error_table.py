@@ -14,9 +14,6 @@ from openstack import exceptions as sdk_exceptions
 from buildflow.drivers.openstack.ask import ATTEMPTS, ask
 from buildflow.drivers.openstack.error_table import (
     ROWS,
-    NoAddressLeft,
-    QuotaUsedUp,
-    VolumeServiceError,
     answer_of,
     row_for,
     translate,
@@ -26,8 +23,11 @@ from buildflow.errors import (
     Conflict,
     DriverError,
     HostUnusable,
+    NoAddressLeft,
     NotFound,
+    QuotaUsedUp,
     Refused,
+    VolumeServiceError,
 )
 
 
