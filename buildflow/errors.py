@@ -56,6 +56,10 @@ class Conflict(BadInput):
     """The name, address or resource asked for is already in use."""
 
 
+class Busy(Conflict):
+    """Another is just taking or leaving what several may share: it will be free in a moment."""
+
+
 # --- the world's: a driver, a service, the host ------------------------------------------------
 
 

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from buildflow.drivers.protocols import Json
 from buildflow.engine.step import Step
-from buildflow.errors import DeadlineExceeded, DriverError
+from buildflow.errors import Busy, DeadlineExceeded, DriverError
 from buildflow.flows.steps import EffectStep
 
 # a volume that is on its way to being available (nova: _await_block_device_map_created)
@@ -85,9 +85,18 @@ class ReserveVolume(_VolumeStep):
         return self.world.volume.find_reservation(key, facts["volume_id"], facts["instance"])
 
     def create(self, key: str, facts: Json) -> str:
-        """Reserve it."""
-        with self.hold(f"volume:{facts['volume_id']}"):
-            return self.world.volume.reserve(key, facts["volume_id"], facts["instance"])
+        """Reserve it; a shared one that another machine is just taking or leaving is waited for."""
+        settings = self.run.settings
+        polls_left = settings.block_device_allocate_retries
+        while True:
+            try:
+                with self.hold(f"volume:{facts['volume_id']}"):
+                    return self.world.volume.reserve(key, facts["volume_id"], facts["instance"])
+            except Busy:
+                if polls_left == 0:
+                    raise
+            polls_left -= 1
+            self.pause(settings.block_device_allocate_retries_interval_s)
 
     def delete(self, key: str, facts: Json) -> None:
         """Unreserve it."""

@@ -322,7 +322,11 @@ class VolumeDriver(Driver, Protocol):
         """The attachment id (old protocol: the volume's id) when it is reserved for `instance`."""
 
     def reserve(self, key: str, volume_id: str, instance: str) -> str:
-        """attachments.create, or os-reserve. Returns what `find_reservation` returns."""
+        """attachments.create, or os-reserve. Returns what `find_reservation` returns.
+
+        Raises Conflict when another has it; Busy when it can be shared, and another is just taking
+        or leaving it.
+        """
 
     def unreserve(self, key: str, volume_id: str, instance: str) -> None:
         """attachments.delete, or os-unreserve."""

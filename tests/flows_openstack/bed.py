@@ -40,6 +40,17 @@ def at(where: str, step: str, do: Callable[[], None], times: int = 1) -> Fault:
     return fault
 
 
+def together(where: str, step: str, builds: int = 2) -> Fault:
+    """No fault: so many builds go on from there at the same moment."""
+    barrier = threading.Barrier(builds, timeout=60)
+
+    def fault(here: str, subject: str, run: Run) -> None:
+        if (here, subject) == (where, step):
+            barrier.wait()
+
+    return fault
+
+
 def both(*faults: Fault) -> Fault:
     """Several faults in one."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 
 from buildflow.engine.run import Run
 from buildflow.errors import BadInput, Conflict, HostUnusable, NotFound
-from tests.flows_openstack.bed import PATIENCE_S, READY, Bed, at, both
+from tests.flows_openstack.bed import PATIENCE_S, READY, Bed, at, both, together
 from tests.lab.guest import GuestImages
 from tests.lab.openstack import NETWORK, Fault
 
@@ -231,13 +230,7 @@ def test_tokens_that_expire_before_every_step(bed: Bed) -> None:
 
 def test_of_two_builds_that_race_for_a_volume_exactly_one_wins(bed: Bed) -> None:
     volume_id = bed.blank_volume()
-    together = threading.Barrier(2, timeout=60)
-
-    def meet(where: str, step: str, run: Run) -> None:
-        if (where, step) == ("execute", "volume:0:reserve"):
-            together.wait()
-
-    engine = bed.engine(meet)
+    engine = bed.engine(together("execute", "volume:0:reserve"))
     requests = [bed.request(boot_volume={"id": volume_id}) for _ in range(2)]
     with ThreadPoolExecutor(2) as pool:
         handles = list(pool.map(lambda request: engine.build(**request), requests))

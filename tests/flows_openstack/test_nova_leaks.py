@@ -25,6 +25,7 @@ from tests.flows_openstack.bed import (
     at,
     both,
     raising,
+    together,
     wait_until,
 )
 from tests.lab.openstack import NETWORK
@@ -386,7 +387,8 @@ def test_p16_a_host_that_neutron_cannot_bind_is_left_for_another_and_leaves_noth
 def test_p17_two_deletes_of_machines_that_share_a_volume(bed: Bed) -> None:
     kind = bed.witness.volume_type("shared", {"multiattach": "<is> True"})
     shared = bed.blank_volume(volume_type=kind)
-    engine = bed.engine()
+    # each comes to the volume while the other takes it, and leaves it while the other does
+    engine = bed.engine(both(together("execute", "volume:1:reserve"), together("undo", "start")))
     handles = [engine.build(**bed.request(volumes=[{"id": shared}])) for _ in range(2)]
     rows = [handle.wait(PATIENCE_S) for handle in handles]
     assert [row["status"] for row in rows] == ["complete", "complete"], [r["fault"] for r in rows]
@@ -395,6 +397,7 @@ def test_p17_two_deletes_of_machines_that_share_a_volume(bed: Bed) -> None:
         list(pool.map(lambda row: engine.delete(row["id"]).wait(PATIENCE_S), rows))
     for row in rows:
         bed.nothing_is_left(engine.show(row["id"]))
+    bed.witness.is_untouched(shared)
 
 
 @pytest.mark.slow

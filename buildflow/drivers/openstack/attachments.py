@@ -14,6 +14,7 @@ from typing import Any, Final
 from buildflow.drivers.openstack.ask import ask
 from buildflow.drivers.openstack.connection_info import nested, without_secrets
 from buildflow.drivers.openstack.session import Cloud
+from buildflow.drivers.openstack.sharing import busy_or
 from buildflow.drivers.protocols import Json, Thing
 from buildflow.errors import Conflict, DriverError, NotFound, Refused
 
@@ -91,12 +92,15 @@ class Attachments:
         found = self.find_reservation(key, volume_id, instance)
         if found is not None:
             return found
-        row = ask(
-            "volume",
-            f"reserve volume {volume_id}",
-            lambda: self._api.create(volume_id, None, instance),
-            readings={400: Conflict},  # "status must be available": another was first
-        )
+        try:
+            row = ask(
+                "volume",
+                f"reserve volume {volume_id}",
+                lambda: self._api.create(volume_id, None, instance),
+                readings={400: Conflict},  # "status must be available": another was first
+            )
+        except Conflict as error:
+            raise busy_or(error, self._cloud.cinder(MICROVERSION), volume_id) from None
         return str(row["id"])
 
     def unreserve(self, key: str, volume_id: str, instance: str) -> None:

@@ -18,6 +18,7 @@ from buildflow.drivers.openstack.ask import ask
 from buildflow.drivers.openstack.attachments import Attachments
 from buildflow.drivers.openstack.legacy import Legacy
 from buildflow.drivers.openstack.session import Cloud
+from buildflow.drivers.openstack.sharing import may_be_had
 from buildflow.drivers.protocols import Json, Thing
 from buildflow.errors import (
     BadInput,
@@ -102,7 +103,7 @@ class CinderVolumes:
         not be detached again (see `attachments.Attachments.obstacle`).
         """
         volume = self._existing(volume_id)
-        if not _can_be_attached(volume) and not any(self._protocol.rows(volume.id, instance)):
+        if not may_be_had(volume) and not any(self._protocol.rows(volume.id, instance)):
             raise Conflict(
                 f"volume {volume_id} is {volume.status}; it must be available to be attached"
             )
@@ -174,7 +175,9 @@ class CinderVolumes:
         return self._protocol.find_reservation(key, volume_id, instance)
 
     def reserve(self, key: str, volume_id: str, instance: str) -> str:
-        """See the protocol in use. Raises Conflict when another has it."""
+        """See the protocol in use. Raises Conflict when another has it, Busy when a shared one is
+        on its way to or from another.
+        """
         return self._protocol.reserve(key, volume_id, instance)
 
     def unreserve(self, key: str, volume_id: str, instance: str) -> None:
@@ -316,7 +319,3 @@ def _summary(volume: Any) -> Json:
         "bootable": str(volume.bootable).lower() == "true",
         "multiattach": bool(volume.multiattach),
     }
-
-
-def _can_be_attached(volume: Any) -> bool:
-    return bool(volume.status == "available" or (volume.multiattach and volume.status == "in-use"))

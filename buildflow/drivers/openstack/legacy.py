@@ -21,6 +21,7 @@ from typing import Any, Final
 from buildflow.drivers.openstack.ask import ask
 from buildflow.drivers.openstack.connection_info import nested, without_secrets
 from buildflow.drivers.openstack.session import Cloud
+from buildflow.drivers.openstack.sharing import busy_or
 from buildflow.drivers.protocols import Json, Thing
 from buildflow.errors import BadInput, Conflict, DriverError, NotFound, Refused
 
@@ -93,9 +94,11 @@ class Legacy:
         self._mark(volume_id, instance, f"{_RESERVING} {key}")
         try:
             self._act("reserve", volume_id, lambda: self._api.reserve(volume_id))
-        except (BadInput, Refused):
+        except (BadInput, Refused) as error:
             # a clear no, which the mark must not outlive: it would make another's reservation ours
             self._unmark(volume_id, instance)
+            if isinstance(error, Conflict):
+                raise busy_or(error, self._cloud.cinder(MICROVERSION), volume_id) from None
             raise
         self._mark(volume_id, instance, f"{_RESERVED} {key}")
         return _join(volume_id, instance)

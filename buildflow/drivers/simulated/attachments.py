@@ -13,8 +13,8 @@ from buildflow.drivers.simulated.change import Change
 from buildflow.drivers.simulated.export import connection_info, with_password
 from buildflow.drivers.simulated.launch import live_users
 from buildflow.drivers.simulated.names import derive
-from buildflow.drivers.simulated.volume_status import status_from, status_of
-from buildflow.errors import Conflict, HostUnusable, NotFound, Refused, VolumeServiceError
+from buildflow.drivers.simulated.volume_status import SHARED, status_from, status_of
+from buildflow.errors import Busy, Conflict, HostUnusable, NotFound, Refused, VolumeServiceError
 
 if TYPE_CHECKING:
     from buildflow.drivers.simulated.world import SimulatedWorld
@@ -53,9 +53,9 @@ class Attachments:
             if status == "error":
                 raise Conflict(f"cannot reserve volume {volume_id}: it is in error (HTTP 400)")
             again = bool(_rows_of(volume, instance))  # Cinder lets an instance have a second row
-            shared = volume["multiattach"] and status in ("in-use", "attaching", "reserved")
+            shared = volume["multiattach"] and status == "in-use"
             if status not in ("available", "downloading") and not shared and not again:
-                raise Conflict(
+                raise refusal(volume, status)(
                     f"cannot reserve volume {volume_id}: status must be available or downloading to"
                     f" reserve, but the current status is {status} (HTTP 400)"
                 )
@@ -65,7 +65,7 @@ class Attachments:
                 number += 1
             change.id = record_id
             row = new_row(key, instance)
-            put_rows(change, volume, {**rows, record_id: row})
+            put_rows(change, volume, {**rows, record_id: row}, status="reserved")
             return record_id
 
     def unreserve(self, key: str, volume_id: str, instance: str) -> None:
@@ -106,7 +106,8 @@ class Attachments:
             status = "attached" if row["status"] == "attached" else "attaching"
             new = {**row, "status": status, "exported": True, "host": connector["host"]}
             if new != row:
-                put_rows(change, volume, {**volume["attachments"], attachment_id: new})
+                rows = {**volume["attachments"], attachment_id: new}
+                put_rows(change, volume, rows, "attaching" if status == "attaching" else None)
         return connection_info(volume_id, attachment_id)
 
     def connection_secrets(self, attachment_id: str, volume_id: str, connector: Json) -> Json:
@@ -193,6 +194,13 @@ def need_row(change: Change, volume_id: str, attachment_id: str) -> tuple[Json, 
     if row is None:
         raise NotFound(f"no attachment {attachment_id} of volume {volume_id} (HTTP 404)")
     return volume, row
+
+
+def refusal(volume: Json, status: str) -> type[Conflict]:
+    """What a volume that cannot be reserved in `status` raises: Busy when it is shared, and one
+    instance is just coming or going.
+    """
+    return Busy if volume["multiattach"] and status in SHARED else Conflict
 
 
 def need_backend(fails: bool, volume_id: str) -> None:

@@ -16,6 +16,7 @@ from buildflow.drivers.simulated.attachments import (
     new_row,
     note_early_unmap,
     put_rows,
+    refusal,
     row_of,
 )
 from buildflow.drivers.simulated.change import Change
@@ -58,7 +59,7 @@ class Legacy:
             status = status_of(volume, change.now)
             shared = volume["multiattach"] and status == "in-use"
             if status != "available" and not shared:
-                raise Conflict(
+                raise refusal(volume, status)(
                     f"cannot reserve volume {volume_id}: status must be available, but it is"
                     f" {status} (HTTP 400)"
                 )

@@ -11,7 +11,7 @@ from buildflow.drivers.simulated.attachments import Attachments
 from buildflow.drivers.simulated.content import new_volume
 from buildflow.drivers.simulated.legacy import Legacy
 from buildflow.drivers.simulated.names import derive
-from buildflow.drivers.simulated.volume_status import status_of, summary_of
+from buildflow.drivers.simulated.volume_status import SHARED, status_of, summary_of
 from buildflow.errors import BadInput, Conflict, NotFound, QuotaUsedUp, VolumeServiceError
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class SimulatedVolume:
                 volume = named[0]
             status = status_of(volume, self.world.now())
             mine = any(row["instance"] == instance for row in volume["attachments"].values())
-            shared = volume["multiattach"] and status == "in-use"
+            shared = volume["multiattach"] and status in SHARED
             if status != "available" and not shared and not mine:
                 raise Conflict(
                     f"volume {volume_id} is {status}; it must be available to be attached"

@@ -9,6 +9,9 @@ from buildflow.drivers.protocols import Json
 # what Cinder makes of the rows that are there (cinder/volume/drivers: the best of them decides)
 _BY_ROWS: Final = (("attached", "in-use"), ("attaching", "attaching"), ("reserved", "reserved"))
 
+SHARED: Final = ("in-use", "reserved", "attaching", "detaching")
+"""What a volume that is for several may be in besides `available`, and can be had in a moment."""
+
 
 def status_of(volume: Json, now: float) -> str:
     """creating, available, reserved, attaching, in-use, detaching, error, ..."""

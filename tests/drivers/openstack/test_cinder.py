@@ -13,6 +13,7 @@ from buildflow.drivers.openstack.cinder import INSTANCE, KEY, CinderVolumes
 from buildflow.drivers.protocols import VolumeDriver
 from buildflow.errors import (
     BadInput,
+    Busy,
     Conflict,
     DriverError,
     HostUnusable,
@@ -193,17 +194,19 @@ def test_volumes_go_by_their_id(
         by_attachments.validate("nowhere", instance)
 
 
-def test_multiattach_volumes_may_be_in_use(
+def test_multiattach_volumes_may_be_in_use_or_on_their_way(
     by_attachments: CinderVolumes, witness: Witness, new_volume: Callable[..., str], key: str,
     instance: str,
 ) -> None:  # fmt: skip
-    body = {"volume_type": {"name": "multi", "extra_specs": {"multiattach": "<is> True"}}}
-    kind = witness.cinder("POST", "/types", body)["volume_type"]["id"]
-    volume_id = new_volume(volume_type="multi")
+    kind = witness.volume_type("multi", {"multiattach": "<is> True"})
+    volume_id = new_volume(volume_type=kind)
     other = "11111111-2222-4333-8444-555555555555"
     by_attachments.reserve("other", volume_id, other)
     row = by_attachments.find_reservation("other", volume_id, other)
     assert row is not None
+    assert by_attachments.validate(volume_id, instance)["status"] == "reserved"
+    with pytest.raises(Busy, match="current status is reserved"):
+        by_attachments.reserve(key, volume_id, instance)
     by_attachments.attach(row, volume_id, other, "vda")
     assert by_attachments.validate(volume_id, instance)["multiattach"] is True
     mine = by_attachments.reserve(key, volume_id, instance)
@@ -211,8 +214,6 @@ def test_multiattach_volumes_may_be_in_use(
     assert [each["id"] for each in witness.attachments(volume_id)] == [row]
     assert mine != row
     by_attachments.detach(row, volume_id, other)
-    witness.remove_volume(volume_id)
-    witness.cinder("DELETE", f"/types/{kind}")
 
 
 def test_the_protocol_is_chosen_by_what_cinder_speaks(settings: Settings) -> None:

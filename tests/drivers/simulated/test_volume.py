@@ -11,6 +11,7 @@ from buildflow.drivers.world import World
 from buildflow.engine.clock import VirtualClock
 from buildflow.errors import (
     BadInput,
+    Busy,
     Conflict,
     DriverError,
     HostUnusable,
@@ -211,6 +212,23 @@ class TestBothProtocols:
         service.unreserve("k-i", volume, "i")
         assert statuses(world, volume) == ("in-use", ["attached"])
         assert service.find_attached(rows["j"], volume, "j")
+
+    def test_a_shared_volume_is_busy_while_another_instance_takes_it(
+        self, world: SimulatedWorld, api: str
+    ) -> None:
+        service, volume = (
+            drivers_of(world, volume_api=api).volume,
+            world.add_volume(multiattach=True),
+        )
+        row = service.reserve("k-i", volume, "i")
+        service.validate(volume, "j")
+        with pytest.raises(Busy):
+            service.reserve("k-j", volume, "j")
+        service.initialize_connection(row, volume, HERE, "/dev/vdb")
+        with pytest.raises(Busy):
+            service.reserve("k-j", volume, "j")
+        service.attach(row, volume, "i", "/dev/vdb")
+        service.reserve("k-j", volume, "j")
 
     def test_a_backend_that_cannot_export(self, world: SimulatedWorld, api: str) -> None:
         service, volume = drivers_of(world, volume_api=api).volume, world.add_volume()

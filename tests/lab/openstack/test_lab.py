@@ -266,7 +266,9 @@ def test_a_guest_gets_its_neutron_address_over_a_real_bridge(
     bridged = port(binding_host_id="host-1")
     address = bridged.fixed_ips[0]["ip_address"]
     tap = f"tap{bridged.id[:11]}"
-    openstack_lab.start_bridge()
+    begun = not openstack_lab.bridge.exists  # the tests of whole builds may have it up already
+    if begun:
+        openstack_lab.start_bridge()
     try:
         subprocess.run(["ip", "tuntap", "add", tap, "mode", "tap"], check=True)
         subprocess.run(
@@ -296,8 +298,9 @@ def test_a_guest_gets_its_neutron_address_over_a_real_bridge(
                 guest.wait()
     finally:
         subprocess.run(["ip", "link", "delete", tap], check=False)
-        openstack_lab.bridge.stop()
-    assert not openstack_lab.bridge.exists
+        if begun:
+            openstack_lab.bridge.stop()
+    assert openstack_lab.bridge.exists is not begun
 
 
 @pytest.mark.slow
