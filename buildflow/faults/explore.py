@@ -15,6 +15,7 @@ import gc
 import os
 import pickle
 import select
+import signal
 import struct
 import sys
 import time
@@ -37,6 +38,7 @@ from buildflow.faults.walk import Along, Mine, Walk
 
 _HEADER: Final = struct.Struct("<I")
 _ROUNDS_MAX: Final = 60
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,16 +172,38 @@ class Explorer:
         gc.collect()
         gc.freeze()
         streams: dict[int, _Stream] = {}
-        children = []
-        for worker in range(workers):
-            reader, writer = os.pipe()
-            child = os.fork()
-            if child == 0:
-                _in_child(lambda w=worker, out=writer: self._work(  # type: ignore[misc]
-                    reference, w, workers, out, number))  # fmt: skip
-            os.close(writer)
-            streams[reader] = _Stream()
-            children.append(child)
+        children: list[int] = []
+        try:
+            for worker in range(workers):
+                reader, writer = os.pipe()
+                streams[reader] = _Stream()
+                # a signal finds a child that ignores it, or a parent that knows of its child
+                signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+                child = os.fork()
+                if child == 0:
+                    for descriptor in streams:
+                        os.close(descriptor)  # so that it learns when nobody reads any more
+                    _in_child(lambda w=worker, out=writer: self._work(  # type: ignore[misc]
+                        reference, w, workers, out, number))  # fmt: skip
+                children.append(child)
+                os.close(writer)
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            self._hear(result, streams)
+        except BaseException:  # whoever is interrupted leaves nobody at work
+            for child in children:
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+            for descriptor in streams:
+                os.close(descriptor)
+            raise
+        for child in children:
+            _, status = os.waitpid(child, 0)
+            if status:
+                raise RuntimeError("a worker of the exploration did not end as it should")
+        gc.unfreeze()
+
+    def _hear(self, result: Exploration, streams: dict[int, _Stream]) -> None:
+        """Take in what the workers find, until all of them have ended."""
         while streams:
             ready, _, _ = select.select(list(streams), [], [], 0.5)
             for descriptor in ready:
@@ -190,11 +214,6 @@ class Explorer:
                 for message in streams[descriptor].messages(data) if data else ():
                     self._take(result, message)
             self._say()
-        for child in children:
-            _, status = os.waitpid(child, 0)
-            if status:
-                raise RuntimeError("a worker of the exploration did not end as it should")
-        gc.unfreeze()
 
     def _work(self, reference: Reference, worker: int, workers: int, out: int, number: int) -> None:
         def mine(word: int, code: str) -> bool:
@@ -320,9 +339,9 @@ def play_all(
 
 
 def explore_one_by_one(
-    scene: Scene, *, depth: int = 1, only: frozenset[str] | None = None
+    scene: Scene, *, depth: int = 1, only: frozenset[str] | None = None, tell: Tell | None = None
 ) -> Exploration:
-    """An exploration in which every plan is run from start to end."""
+    """An exploration in which every plan is run from start to end; how many is not known before."""
     started = time.monotonic()
     reference, scenarios = play_all(scene, depth=depth, only=only)
     result = Exploration(scene.name, depth, reference, edge_names=scene.edge_names())
@@ -338,6 +357,9 @@ def explore_one_by_one(
             )
         if scenario.violations:
             result.failing.append(scenario)
+        if tell is not None:
+            seconds = time.monotonic() - started
+            tell(Progress(result.executed, 0, result.executed, len(result.failing), seconds))
     result.points = list(dict.fromkeys(cell.point for cell in result.cells))
     result.seconds = time.monotonic() - started
     return result
@@ -365,15 +387,19 @@ class _Listing:
 class AtRandom:
     """Strikes at random: up to `faults` times in a run of about `points` visits."""
 
-    def __init__(self, seed: int, faults: int, points: int) -> None:
+    def __init__(
+        self, seed: int, faults: int, points: int, only: frozenset[str] | None = None
+    ) -> None:
         self._random = Random(seed)  # noqa: S311 - chance, not secrecy
-        self._left, self._chance = faults, faults / max(points, 1)
+        self._left, self._chance, self._only = faults, faults / max(points, 1), only
 
     def choose(self, visit: Visit, injector: Injector) -> Kind | None:
         """See Chooser."""
         if not self._left or self._random.random() >= self._chance:
             return None
         options = injector.options(visit)
+        if self._only is not None:
+            options = [kind for kind in options if kind.code in self._only]
         if not options:
             return None
         self._left -= 1
@@ -381,11 +407,12 @@ class AtRandom:
 
 
 def play_at_random(
-    scene: Scene, reference: Reference, seed: int, count: int, *, faults: int, points: int
-) -> Iterator[Scenario]:
+    scene: Scene, reference: Reference, seed: int, count: int, *, faults: int, points: int,
+    only: frozenset[str] | None = None,
+) -> Iterator[Scenario]:  # fmt: skip
     """`count` random plans of 3 to `faults` faults, the first from `seed`."""
     for number in range(seed, seed + count):
-        chooser = AtRandom(number, 3 + number % max(faults - 2, 1), points)
+        chooser = AtRandom(number, 3 + number % max(faults - 2, 1), points, only)
         yield play(scene, reference, (), chooser)
 
 
@@ -393,9 +420,13 @@ def play_at_random(
 
 
 def _in_child(work: Callable[[], Any]) -> None:
-    """Do `work` and end this process, whatever happens."""
+    """Do `work` and end this process, whatever happens. Signals are for the one that forked it."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     try:
         work()
+    except BrokenPipeError:
+        os._exit(0)  # whoever wanted to know is gone
     except BaseException:
         traceback.print_exc(file=sys.__stderr__)
         os._exit(70)

@@ -63,6 +63,7 @@ class Injector:
     chooser: Chooser | None = None
     struck: list[Struck] = field(default_factory=list)
     visits: int = 0
+    strikes: int = 0  # of this run; `struck` is those of a plan
     step: str = ""
     back: bool = False
     down: set[str] = field(default_factory=set)
@@ -136,6 +137,9 @@ class Injector:
 
     def options(self, visit: Visit) -> list[Kind]:
         """The kinds that can strike here, as things stand."""
+        only_at = self.scene.only_at
+        if only_at is not None and only_at.fullmatch(visit.name) is None:
+            return []
         key = (visit.at, visit.driver, visit.call, visit.back)
         found = self._options.get(key)
         if found is None:
@@ -160,6 +164,7 @@ class Injector:
 
     def strike(self, kind: Kind, visit: Visit) -> None:
         """Let `kind` happen at `visit`."""
+        self.strikes += 1
         self.recent = (*self.recent, (self.inside, kind.code))
         mark = f"[fault {len(self.struck) + 1}]"
         accepted = True

@@ -26,21 +26,22 @@ def token_or_none(scene: str, scenario: Scenario) -> str | None:
 
 def violations(result: Exploration) -> list[dict[str, Any]]:
     """Each failing scenario: its rules, its faults, how it ended, and the token that replays it."""
-    return [
-        {
-            "rules": sorted(scenario.rules),
-            "texts": [str(v) for v in scenario.violations],
-            "faults": [
-                {"point": f.name, "turn": f.turn, "kind": BY_CODE[f.code].name}
-                for f in scenario.faults
-            ],
-            "outcome": scenario.outcome.value,
-            "reported": scenario.reported,
-            "story": list(story(scenario)),
-            "token": token_or_none(result.scene, scenario),
-        }
-        for scenario in result.failing
-    ]
+    return [scenario_row(result.scene, scenario) for scenario in result.failing]
+
+
+def scenario_row(scene: str, scenario: Scenario) -> dict[str, Any]:
+    """One scenario, as the documents have it."""
+    return {
+        "rules": sorted(scenario.rules),
+        "texts": [str(v) for v in scenario.violations],
+        "faults": [
+            {"point": f.name, "turn": f.turn, "kind": BY_CODE[f.code].name} for f in scenario.faults
+        ],
+        "outcome": scenario.outcome.value,
+        "reported": scenario.reported,
+        "story": list(story(scenario)),
+        "token": token_or_none(scene, scenario),
+    }
 
 
 def as_json(result: Exploration) -> dict[str, Any]:

@@ -6,6 +6,7 @@ The kit knows scenes only. Ready ones are the machines' (machines.py), flows of 
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from enum import StrEnum
@@ -34,6 +35,8 @@ class Scene(ABC):
     name: str = "scene"
     kinds: tuple[Kind, ...] = KINDS
     hang_s: float = 301.0
+    # names of the points at which faults may strike; None for every one
+    only_at: re.Pattern[str] | None = None
     # whether a crash in mid-run is survived by going on; else it may leave anything
     resumes: bool = True
     # whether what is left must be told in a list

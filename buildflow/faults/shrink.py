@@ -25,8 +25,13 @@ def shrink(scene: Scene, reference: Reference, failing: Scenario) -> Scenario:
     return failing
 
 
-def story(scenario: Scenario, token: str | None = None) -> Iterator[str]:
-    """What happened, a line a fault, then what became of it and which rule that breaks."""
+def story(
+    scenario: Scenario, token: str | None = None, *, how: str = "buildflow faults replay {}"
+) -> Iterator[str]:
+    """What happened, a line a fault, then what became of it and which rule that breaks.
+
+    `how` is the command that replays a token, with {} in its place.
+    """
     if not scenario.struck:
         yield "Nothing goes wrong."
     for number, struck in enumerate(scenario.struck, start=1):
@@ -39,4 +44,4 @@ def story(scenario: Scenario, token: str | None = None) -> Iterator[str]:
     for violation in scenario.violations:
         yield f"   broken rule `{violation.rule}`: {violation.text}"
     if token is not None:
-        yield f"Replay: buildflow faults run --replay {token}"
+        yield f"Replay: {how.format(token)}"

@@ -57,7 +57,7 @@ def explore(
     scene.lay_out()
     scene.arm(Injector(scene))
     if scene.position(None) is None:
-        return explore_one_by_one(scene, depth=depth, only=only)
+        return explore_one_by_one(scene, depth=depth, only=only, tell=options.get("tell"))
     return Explorer(scene, depth=depth, only=only, workers=workers, **options).run()
 
 
