@@ -9,6 +9,7 @@ Rules:
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -27,10 +28,22 @@ from buildflow.engine.guard import Decision, Intention, decide
 from buildflow.engine.locks import KeyedLocks
 from buildflow.engine.persistence import StoreBackend, load_flow_detail
 from buildflow.engine.removal import removal_flow
-from buildflow.engine.run import LOST, Halt, Listener, Points, Run, StepEvent
+from buildflow.engine.run import (
+    INTENT,
+    LOST,
+    UNDONE,
+    Halt,
+    Listener,
+    Points,
+    Run,
+    StepEvent,
+)
 from buildflow.engine.runner import force_revert
 from buildflow.engine.store import ENDED, Row, Store
 from buildflow.errors import BadInput, BuildflowError, BuildStopped, StaleOwner
+
+# how often one that has lost a build looks at what becomes of its last effect
+SETTLE_S = 0.1
 
 
 class Carrier:
@@ -286,16 +299,29 @@ class Carrier:
         Between the commit of an intent and its effect this process may have been stopped for so
         long that another took over, found nothing, and ended the build.
         """
-        if not isinstance(halt.error, StaleOwner) or not run.made:
+        if not isinstance(halt.error, StaleOwner):
             return
-        ledger = {effect["key"]: effect for effect in self.store.effects(run.id)}
         for key, step in reversed(run.made.items()):
-            effect = ledger.get(key)
-            if effect is not None and effect["state"] == "undone":
-                try:
+            # `gc` lists what is not taken back here; there is no row to write to
+            with contextlib.suppress(Exception):
+                effect = self._settled(run, key)
+                if effect is not None and effect["state"] == UNDONE:
                     step.delete(key, effect["facts"])
-                except Exception:  # noqa: S112 - `gc` lists it; there is no row to write to
-                    continue
+
+    def _settled(self, run: Run, key: str) -> Row | None:
+        """What the build's new owner has decided about an effect of the old one.
+
+        It may have looked for it before it was made, and not have said yet that it is undone.
+        """
+        deadline = self.clock.monotonic() + self.settings.undo_timeout_s
+        while True:
+            build = self.store.build(run.id)
+            effect = next((e for e in self.store.effects(run.id) if e["key"] == key), None)
+            if effect is None or effect["state"] != INTENT or build is None:
+                return effect
+            if build["status"] != "rolling_back" or self.clock.monotonic() >= deadline:
+                return effect
+            self.clock.sleep(SETTLE_S)
 
     # --- threads --------------------------------------------------------------------------------
 

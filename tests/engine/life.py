@@ -9,9 +9,9 @@ second file's intent and its effect. `cancels` cancels the build called x instea
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,9 @@ def main(home: Path, how: str) -> int:
                 row.get("step") == "b" and row.get("state") == "intent" for row in staged
             ):
                 files.note(home / "files", "asleep")
-                os.kill(os.getpid(), signal.SIGSTOP)
+                # to this thread: sent to the process it would be taken by another one, and this
+                # one would run on, at worst into the middle of a commit, where it holds the lock
+                signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
 
         engine.store.journal.on_commit = on_commit
     with engine:

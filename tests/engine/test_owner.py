@@ -14,6 +14,7 @@ import pytest
 
 from buildflow.config import Settings
 from buildflow.engine.core import Engine
+from buildflow.engine.guard import Intention
 from buildflow.engine.store import Store
 from buildflow.errors import Conflict, StaleOwner
 from tests.crash.forks import KILLED, in_child, spread
@@ -120,6 +121,30 @@ def test_a_build_whose_owner_was_killed_goes_on(tmp_path: Path, folder: Path) ->
         assert handle.wait(20)["status"] == "complete"
         assert engine.show(build)["status"] == "complete"
     assert files.noted(folder).count("make a") == 1
+
+
+@pytest.mark.parametrize("asleep_s", [0.2, 1.5])
+def test_a_stale_owner_leaves_nothing(tmp_path: Path, folder: Path, asleep_s: float) -> None:
+    """Stopped between the commit of an intent and its effect, and woken when all is over.
+
+    After a long sleep it asks before it acts; after a short one it may have acted when its next
+    commit is refused, and takes that back.
+    """
+    child = _life(tmp_path, "sleepy")
+    build = _begun(tmp_path, folder, "asleep")
+    _stopped(child.pid)
+    asleep = time.monotonic()
+    with engine_at(tmp_path) as engine:
+        engine.carry_out(build, Intention.REVERT, take_over=True)
+        assert engine.show(build)["status"] == "rolled_back"
+        assert files.effects(folder) == []
+        time.sleep(max(0.0, asleep_s - (time.monotonic() - asleep)))
+        os.kill(child.pid, signal.SIGCONT)
+        assert child.wait(30) == 7, "it says that it has lost the build"
+        assert files.effects(folder) == []
+        assert engine.show(build)["status"] == "rolled_back"
+    if asleep_s > 1:
+        assert "make b" not in files.noted(folder), "it asked first"
 
 
 def test_following_a_build_of_another_process(tmp_path: Path, folder: Path) -> None:
