@@ -81,6 +81,8 @@ def draw(
     if kind == "timeline":
         return _written(_timeline(subject), chosen)
     if kind == "flow":
+        if depth is not None and chosen is not Format.TEXT:
+            raise BadInput(f"depth limits the text of a flow only; {chosen} shows all of it")
         return _written(_flow(subject, depth), chosen)
     return _written(_call(subject, _choose(Style, style, "style"), depth), chosen)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from buildflow.diagrams.drawing import draw
+from buildflow.diagrams.mermaid import without_facts
 from buildflow.errors import BadInput, BuildflowError
 
 _PLACE: Final = re.compile(
@@ -47,6 +48,8 @@ def _fill(match: re.Match[str]) -> str:
     if options["format"] not in _FENCES:
         raise BadInput(f"{options['format']} can't stand in Markdown: use {', '.join(_FENCES)}")
     picture = draw(kind, **options).decode()
+    if options["format"] == "mermaid":
+        picture = without_facts(picture)
     fence = _FENCES[options["format"]]
     return f"{match.group('open')}\n```{fence}\n{picture}```\n{match.group('close')}"
 

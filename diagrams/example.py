@@ -23,11 +23,12 @@ _ID: Final = "00000000-0000-4000-8000-000000000001"
 
 
 def example_build(
-    options: WorldOptions = _OPTIONS, *, delete: bool = False, **request: Any
+    options: WorldOptions = _OPTIONS, *, delete: bool = False, points: Any = None, **request: Any
 ) -> dict[str, Any]:
     """The dict of a build that has ended; by default one that failed at `Wait for boot`.
 
-    `options` say how the world behaves; with `delete` the instance is deleted afterwards.
+    `options` say how the world behaves; with `delete` the instance is deleted afterwards; `points`
+    is a plan of failures (engine/points.py).
     """
     clock = VirtualClock(_BEGAN)
     outside = SimulatedWorld(None, clock=clock, options=options)
@@ -40,7 +41,8 @@ def example_build(
             factory.image(settings),
         )
         asked = {"name": "web-1", "image": "cirros", "wait": "console:login:", **request}
-        with VmEngine(settings, world, clock=clock, parallel=False, watch_s=None) as engine:
+        plain: dict[str, Any] = {"clock": clock, "parallel": False, "watch_s": None}
+        with VmEngine(settings, world, points=points, **plain) as engine:
             engine.build(**asked).wait(60.0)
             if delete:
                 engine.delete(asked["name"]).wait(60.0)

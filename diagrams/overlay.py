@@ -43,6 +43,7 @@ class NodeRun:
     error: str = ""
     residue: tuple[str, ...] = ()
     has_undo: bool = True
+    undo_failed: bool = False
 
     def words(self) -> str:
         """All of it in a few words, such as `FAILED after 0.42 s, undone 1st in 0.01 s`."""
@@ -54,6 +55,8 @@ class NodeRun:
         else:
             word = "running" if self.outcome is Outcome.RUNNING else "done"
             parts.append(word + (f" {seconds(self.seconds)}" if self.seconds is not None else ""))
+        if self.undo_failed:
+            parts.append("undo FAILED")
         if self.outcome is Outcome.UNDOING:
             parts.append("undoing")
         if self.outcome is Outcome.UNDONE:
@@ -143,6 +146,7 @@ def _of_step(
         error=step.error or (run.fault_message if step.failed else ""),
         residue=tuple(effect.kind for effect in run.residue.get(step.name, ())),
         has_undo=has_undo,
+        undo_failed=step.undo_failed,
     )
 
 

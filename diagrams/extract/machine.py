@@ -59,11 +59,10 @@ def extract_machine(
 def _fired_by(
     trigger: str, steps: Mapping[str, tuple[str, ...]], undone: Mapping[str | None, tuple[str, ...]]
 ) -> tuple[str, ...]:
-    if trigger in steps:
-        return steps[trigger]
-    if trigger in undone:
+    by_engine = (FIRED_BY_ENGINE[trigger],) if trigger in FIRED_BY_ENGINE else ()
+    if trigger not in steps and trigger in undone:
         return tuple(f"undo of {step}" for step in undone[trigger])
-    return (FIRED_BY_ENGINE[trigger],) if trigger in FIRED_BY_ENGINE else ()
+    return (*steps.get(trigger, ()), *by_engine)
 
 
 def _path(table: Table[Any], flow: FlowModel) -> tuple[Moment, ...]:

@@ -120,6 +120,7 @@ def _ran(
         end=finished,
         undo_start=undo_start,
         undo_end=undo_end,
+        undo_failed=step.undo_failed,
         outcome=step.outcome,
         failed=step.failed,
         error=step.error,

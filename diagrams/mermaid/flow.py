@@ -16,7 +16,7 @@ from buildflow.diagrams.glyphs import shown
 from buildflow.diagrams.mermaid.syntax import (
     as_fields,
     beyond_defaults,
-    facts,
+    facts_line,
     joined,
     outcome_classes,
     quote,
@@ -34,6 +34,7 @@ _SHAPES: Final = {NodeType.TASK: ('["', '"]'), NodeType.RETRY: ('{{"', '"}}')}
 _RETRY: Final = "retry: "
 _NEEDS: Final = "<br/>needs "
 _UNDO_OF: Final = "<br/>"
+_BREAK: Final = "<br/>= "
 
 
 def flow_mermaid(flow: FlowModel, runs: Mapping[str, NodeRun] | None = None) -> str:
@@ -43,26 +44,29 @@ def flow_mermaid(flow: FlowModel, runs: Mapping[str, NodeRun] | None = None) -> 
 
 def _lines(flow: FlowModel, runs: Mapping[str, NodeRun]) -> Iterator[str]:
     ids = {node.key: f"n{i}" for i, node in enumerate(flow.nodes)}
+    told: dict[str, dict[str, Any]] = {}
     yield "flowchart TB\n"
-    yield from _nodes(flow, ids, runs)
+    yield from _nodes(flow, ids, runs, told)
     near = _near(flow)
+    for node in flow.nodes:  # a retry stands above all that it tries again
+        if node.type is NodeType.RETRY:
+            for first in flow.children(node.parent or "")[1:2]:
+                yield f"  {ids[node.key]} -.- {ids[first.key]}\n"
     for link in flow.order_links():
         label = _results(near.get((link.source, link.target), ()))
         yield f"  {ids[link.source]} ==>{label} {ids[link.target]}\n"
-    ordered = {(link.source, link.target) for link in flow.order_links()}
-    for (source, target), names in near.items():
-        if (source, target) not in ordered:
-            yield f"  {ids[source]} -->{_results(names)} {ids[target]}\n"
     yield from _way_back(flow, ids)
     yield from _classes(flow, ids, runs)
+    yield facts_line(told)
 
 
 def _near(flow: FlowModel) -> dict[tuple[str, str], tuple[str, ...]]:
-    """The results that are handed over between two steps of the same flow."""
+    """The results that are handed over to what comes next."""
+    ordered = {(link.source, link.target) for link in flow.order_links()}
     return {
         (link.source, link.target): link.names
         for link in flow.data_links()
-        if flow.by_key[link.source].parent == flow.by_key[link.target].parent
+        if (link.source, link.target) in ordered
     }
 
 
@@ -71,7 +75,7 @@ def _results(names: tuple[str, ...]) -> str:
 
 
 def _from_afar(flow: FlowModel) -> dict[str, list[Link]]:
-    """The results that each step gets from outside its own flow."""
+    """The results that each step gets from farther away."""
     near, found = _near(flow), dict[str, list[Link]]()
     for link in flow.data_links():
         if (link.source, link.target) not in near:
@@ -79,7 +83,13 @@ def _from_afar(flow: FlowModel) -> dict[str, list[Link]]:
     return found
 
 
-def _nodes(flow: FlowModel, ids: Mapping[str, str], runs: Mapping[str, NodeRun]) -> Iterator[str]:
+def _nodes(
+    flow: FlowModel,
+    ids: Mapping[str, str],
+    runs: Mapping[str, NodeRun],
+    told: dict[str, dict[str, Any]],
+) -> Iterator[str]:
+    """The boxes, nested; what no box shows goes into `told`."""
     open_flows: list[str] = []
     afar = _from_afar(flow)
     for node in flow.nodes:
@@ -97,11 +107,13 @@ def _nodes(flow: FlowModel, ids: Mapping[str, str], runs: Mapping[str, NodeRun])
         if node.key in afar:
             text += _NEEDS + joined((n for link in afar[node.key] for n in link.names), ",")
             extra["from"] = [[ids[link.source], len(link.names)] for link in afar[node.key]]
-        yield facts(name, extra)
+        told[name] = extra
         text += _run_text(runs.get(node.key))
         if node.type is NodeType.FLOW:
             words = PATTERN_WORDS[node.pattern]
-            yield f'{pad}subgraph {name}["{text}<br/>({words})"]\n'
+            # Mermaid breaks no title, and draws a wide one over the edge of its parent
+            title = text.replace(" = ", _BREAK)
+            yield f'{pad}subgraph {name}["{title}<br/>({words})"]\n'
             open_flows.append(node.key)
         else:
             before, after = _SHAPES[node.type]
@@ -156,7 +168,7 @@ def _classes(flow: FlowModel, ids: Mapping[str, str], runs: Mapping[str, NodeRun
 _SUBGRAPH: Final = re.compile(r'^subgraph (n\d+)\["(.*)<br/>\(([^()]*)\)"\]$')
 _BOX: Final = re.compile(r'^(n\d+)(\["|\{\{")(.*)("\]|"\}\})$')
 _UNDO: Final = re.compile(r'^u(n\d+)\(\["undo \d+ of [^<]*<br/>(.*)"\]\)$')
-_LINK: Final = re.compile(r'^(n\d+) (==>|-->)(?:\|"(.*)"\|)? (n\d+)$')
+_LINK: Final = re.compile(r'^(n\d+) ==>(?:\|"(.*)"\|)? (n\d+)$')
 
 
 def read_flow(text: str) -> FlowModel:
@@ -177,7 +189,8 @@ def read_flow(text: str) -> FlowModel:
             open_flows.pop()
         elif match := _SUBGRAPH.match(line):
             pattern = _pattern(match.group(3))
-            text_, parent = unquote(match.group(2)), _parent(open_flows, keys)
+            text_ = unquote(match.group(2).replace(_BREAK, " = "))
+            parent = _parent(open_flows, keys)
             node = _node(match.group(1), text_, NodeType.FLOW, parent, known, pattern=pattern)
             keys[match.group(1)] = node.key
             nodes.append(node)
@@ -198,11 +211,10 @@ def read_flow(text: str) -> FlowModel:
             keys[name] = node.key
             nodes.append(node)
         elif match := _LINK.match(line):
-            ends = keys[match.group(1)], keys[match.group(4)]
-            if match.group(2) == "==>":
-                links.append(Link(*ends, LinkKind.ORDER))
-            if match.group(3) is not None or match.group(2) == "-->":
-                links.append(Link(*ends, LinkKind.DATA, split(match.group(3) or "", ",")))
+            ends = keys[match.group(1)], keys[match.group(3)]
+            links.append(Link(*ends, LinkKind.ORDER))
+            if match.group(2) is not None:
+                links.append(Link(*ends, LinkKind.DATA, split(match.group(2), ",")))
     links += _read_from_afar(lines, known, keys)
     place = {node.key: i for i, node in enumerate(nodes)}
     links.sort(key=lambda link: (place[link.source], place[link.target], link.kind.value))

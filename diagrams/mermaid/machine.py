@@ -13,7 +13,7 @@ from typing import Any, Final
 from buildflow.diagrams.mermaid.syntax import (
     as_fields,
     beyond_defaults,
-    facts,
+    facts_line,
     joined,
     outcome_classes,
     quote,
@@ -35,7 +35,9 @@ _POWER: Final = "<br/>power "
 
 def machine_mermaid(machine: MachineModel, run: MachineRun | None = None) -> str:
     """`machine` as a flowchart with its legend; with `run`, where it has been and what it took."""
-    return "flowchart TB\n" + "".join(_lines(machine, run, "", 0)) + _legend_node([machine])
+    told: dict[str, dict[str, Any]] = {"machine": _head(machine)}
+    drawn = "".join(_lines(machine, run, "", 0, told))
+    return "flowchart TB\n" + drawn + _legend_node([machine]) + facts_line(told)
 
 
 def machines_mermaid(machines: Sequence[tuple[MachineModel, MachineRun | None]]) -> str:
@@ -43,7 +45,7 @@ def machines_mermaid(machines: Sequence[tuple[MachineModel, MachineRun | None]])
     out, links = ["flowchart TB\n"], 0
     for machine, run in machines:
         out.append(f'  subgraph {quote(machine.name)}["{quote(machine.name)} states"]\n')
-        lines = list(_lines(machine, run, f"{quote(machine.name)}_", links))
+        lines = list(_lines(machine, run, f"{quote(machine.name)}_", links, {}))
         drawn = [line for line in lines if not line.startswith(_AFTER_END)]
         out += [*drawn, "  end\n", *(line for line in lines if line.startswith(_AFTER_END))]
         links += 1 + sum(1 for _ in _drawn(machine, {s.key: "" for s in machine.states}))
@@ -54,12 +56,17 @@ _AFTER_END: Final = ("  linkStyle ", "  classDef ", "  class ")
 
 
 def _lines(
-    machine: MachineModel, run: MachineRun | None, prefix: str, first_link: int
+    machine: MachineModel,
+    run: MachineRun | None,
+    prefix: str,
+    first_link: int,
+    told: dict[str, dict[str, Any]],
 ) -> Iterator[str]:
+    """The chart; what it does not show goes into `told`."""
     ids = {state.key: f"{prefix}s{i}" for i, state in enumerate(machine.states)}
-    yield facts("machine", _head(machine)) if not prefix else ""
     for state in machine.states:
-        yield from _state(ids[state.key], state, run, told=not prefix)
+        told[ids[state.key]] = beyond_defaults(state, _STATE_DRAWN)
+        yield from _state(ids[state.key], state, run)
     yield f"  {prefix}first(( )) --- {ids[machine.initial]}\n"
     kinds: list[Kind] = []
     if machine.from_anywhere:
@@ -73,7 +80,7 @@ def _lines(
             source = f"{prefix}any"
         elif place != number:
             extra["at"] = [place]
-        yield facts(f"e{number}", extra) if not prefix else ""
+        told[f"e{number}"] = extra
         label = quote(edge.trigger) + (f"{_BY}{joined(edge.steps, ',')}" if edge.steps else "")
         label += _taken(machine, edge, run)
         yield f'  {source} {EDGES[edge.kind].arrow}|"{label}"| {ids[edge.dest]}\n'
@@ -98,8 +105,7 @@ def _drawn(machine: MachineModel, ids: Mapping[str, str]) -> Iterator[tuple[int,
             yield place, edge, "any"
 
 
-def _state(name: str, state: StateNode, run: MachineRun | None, *, told: bool) -> Iterator[str]:
-    yield facts(name, beyond_defaults(state, _STATE_DRAWN)) if told else ""
+def _state(name: str, state: StateNode, run: MachineRun | None) -> Iterator[str]:
     before, after = STATES[state.stability].marks
     label = quote(state.key)
     if state.values:
@@ -165,8 +171,11 @@ def _legend_node(machines: Sequence[MachineModel]) -> str:
     known = {state.stability for machine in machines for state in machine.states}
     words = [f"{_ARROW_WORDS[kind]}: {kind.value}" for kind in Kind if kind in kinds]
     words += [f"{_BOX_WORDS[each]}: {each.value}" for each in Stability if each in known]
+    # two in a line, with blanks at which Mermaid does not break it
+    pairs = [words[i : i + 2] for i in range(0, len(words), 2)]
+    lines = [" \u00b7 ".join(map(quote, pair)).replace(" ", "\u00a0") for pair in pairs]
     return (
-        f'  legend["{"<br/>".join(map(quote, words))}"]\n'
+        f'  legend["{"<br/>".join(lines)}"]\n'
         "  classDef legend stroke:none,fill:none,text-align:left\n  class legend legend\n"
     )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from buildflow.diagrams.theme import OUTCOMES
@@ -48,28 +48,33 @@ def split(text: str, mark: str) -> tuple[str, ...]:
     return tuple(unquote(part) for part in text.split(f"{mark} ")) if text else ()
 
 
-def facts(owner: str, values: dict[str, Any]) -> str:
-    """A comment line that carries `values`, or nothing when there are none."""
-    if not values:
+def facts_line(known: Mapping[str, Mapping[str, Any]]) -> str:
+    """The last line: a comment with all that is not drawn, by its owner; nothing when all is."""
+    told = {owner: values for owner, values in known.items() if values}
+    if not told:
         return ""
-    text = json.dumps(values, ensure_ascii=True, separators=(",", ":")).replace("%", "\\u0025")
-    return f"  %% {owner} {text}\n"
+    text = json.dumps(told, ensure_ascii=True, separators=(",", ":")).replace("%", "\\u0025")
+    return f"  {_FACTS}{text}\n"
 
 
-_FACTS: Final = re.compile(r"^\s*%% (\S+) (\{.*\})$")
+_FACTS: Final = "%% not drawn: "
+
+
+def without_facts(text: str) -> str:
+    """A Mermaid text of ours to be looked at only: without the line that it is read back with."""
+    kept = [line for line in text.splitlines(keepends=True) if not line.lstrip().startswith(_FACTS)]
+    return "".join(kept)
 
 
 def read_facts(lines: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """The facts in the comments of a Mermaid text, by their owner."""
-    found: dict[str, dict[str, Any]] = {}
+    """What is not drawn, by its owner. Raises BadInput when the line that says so is broken."""
     for line in lines:
-        match = _FACTS.match(line)
-        if match:
+        if line.lstrip().startswith(_FACTS):
             try:
-                found[match.group(1)] = json.loads(match.group(2))
+                return dict(json.loads(line.lstrip().removeprefix(_FACTS)))
             except ValueError as error:
-                raise BadInput(f"not Mermaid of ours: a comment is broken ({error})") from None
-    return found
+                raise BadInput(f"not Mermaid of ours: its comment is broken ({error})") from None
+    return {}
 
 
 def beyond_defaults(item: Any, drawn: Iterable[str]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ def _lines(timeline: Timeline) -> Iterator[str]:
     title = _name(timeline.name) + (f" {timeline.status}" if timeline.status else "")
     yield f"  title {title}\n"
     yield "  dateFormat x\n"
+    yield "  todayMarker off\n"
     yield f"  axisFormat {'%s' if timeline.unit == 'step' else '%M:%S.%L'}\n"
     for lane in timeline.lanes:
         yield f"  section {_name(lane.name)}\n"

@@ -44,11 +44,14 @@ _OUTCOMES = {
 OVER = ("complete", "rolled_back", "residue")
 """The statuses of a build at which nothing more happens by itself."""
 
+_ROLLED_BACK = ("rolled_back", "residue")
+
 
 @dataclass(frozen=True, slots=True)
 class StepRun:
     """One attempt at one step; `failed` stays true when it has been undone since.
 
+    `undo_failed` says that its undo failed at first; `undone_at` is then when it succeeded.
     Times are seconds since the build began.
     """
 
@@ -60,6 +63,7 @@ class StepRun:
     seconds: float | None = None
     undone_at: float | None = None
     undo_seconds: float | None = None
+    undo_failed: bool = False
     error: str = ""
     attempt: int = 1
 
@@ -184,6 +188,7 @@ def _parse(build: Mapping[str, Any]) -> Run:
         raise BadInput("not a build: `fault` is neither an object nor null")
     fault_step = _text(fault, "step")
     removals = {_text(row, "name"): row for row in _rows(build, "delete_steps")}
+    ledger = _ledger(effects) if _text(build, "status") in _ROLLED_BACK else {}
     left = {_text(row, "step") for row in effects if _text(row, "state") == "residue"}
     last = {_text(row, "name"): int(_number(row, "attempt") or 1) for row in steps}
     return Run(
@@ -194,7 +199,13 @@ def _parse(build: Mapping[str, Any]) -> Run:
         task_state=_state(build, "task_state"),
         power_state=_state(build, "power_state"),
         steps=tuple(
-            _step(_with_removal(row, removals), origin, last[_text(row, "name")], fault_step, left)
+            _step(
+                _with_ledger(_with_removal(row, removals), ledger),
+                origin,
+                last[_text(row, "name")],
+                fault_step,
+                left,
+            )
             for row in steps
         ),
         effects=tuple(
@@ -246,6 +257,32 @@ def _with_removal(
     }
 
 
+def _ledger(effects: list[Mapping[str, Any]]) -> dict[str, str]:
+    """When all that a step had made was gone, by the step's name; steps with more are left out."""
+    gone: dict[str, str] = {}
+    for row in effects:
+        step = _text(row, "step")
+        gone[step] = max(gone.get(step, ""), _text(row, "changed_at"))
+    for row in effects:
+        if _text(row, "state") != "undone":
+            gone.pop(_text(row, "step"), None)
+    return gone
+
+
+def _with_ledger(row: Mapping[str, Any], ledger: Mapping[str, str]) -> Mapping[str, Any]:
+    """A step of a rollback that TaskFlow did not finish: the ledger says what was undone after it.
+
+    TaskFlow stops at an undo that fails; the engine then goes on by the ledger of effects alone,
+    and tries again what failed.
+    """
+    at = ledger.get(_text(row, "name"))
+    if at is None or row.get("state") not in ("SUCCESS", "FAILURE", "REVERT_FAILURE"):
+        return row
+    tried = row["state"] == "REVERT_FAILURE"
+    later = {"state": "REVERTED", "reverted_at": at or None, "revert_seconds": None}
+    return {**row, **later, "undo_failed": tried}
+
+
 def _step(
     row: Mapping[str, Any], origin: datetime | None, last: int, fault_step: str, left: set[str]
 ) -> StepRun:
@@ -257,18 +294,22 @@ def _step(
     attempt = int(_number(row, "attempt") or 1)
     outcome = _OUTCOMES[stored]
     ended_badly = outcome in (Outcome.FAILED, Outcome.UNDOING, Outcome.UNDONE, Outcome.RESIDUE)
-    if ended_badly and attempt == last and name in left:
+    if attempt == last and name in left:
         outcome = Outcome.RESIDUE
+    undo_failed = stored == "REVERT_FAILURE" or bool(row.get("undo_failed"))
+    # where an undo failed, the error is the undo's
+    own_error = bool(error) and not undo_failed
     return StepRun(
         name=name,
         outcome=outcome,
         failed=ended_badly
-        and (stored == "FAILURE" or bool(error) or (name == fault_step and attempt == last)),
+        and (stored == "FAILURE" or own_error or (name == fault_step and attempt == last)),
         started=_since(row, "started_at", origin),
         finished=_since(row, "finished_at", origin),
         seconds=_number(row, "seconds"),
         undone_at=_since(row, "reverted_at", origin),
         undo_seconds=_number(row, "revert_seconds"),
+        undo_failed=undo_failed,
         error=error,
         attempt=attempt,
     )

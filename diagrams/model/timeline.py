@@ -41,6 +41,7 @@ class Bar:
     end: float | None = None
     undo_start: float | None = None
     undo_end: float | None = None
+    undo_failed: bool = False
     outcome: Outcome = Outcome.PENDING
     failed: bool = False
     error: str = ""

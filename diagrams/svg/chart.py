@@ -37,6 +37,9 @@ def chart_scene(machine: MachineModel, run: MachineRun | None = None) -> Scene:
         scene.text(0, y, line, size=SMALL, colour="quiet")
     scene.place(body, reach["left"], y + 12)
     scene.place(legend, 0, scene.bottom + 24)
+    if any(moment.value for moment in machine.path):
+        words = "1: NOSTATE   a build in which nothing fails comes here 1st, with power NOSTATE"
+        scene.text(0, scene.bottom + 12, words, size=SMALL, colour="quiet")
     if run is not None:
         marks = "✓ it has been here   ▶ it is here now   move N: the Nth move of this machine"
         scene.text(0, scene.bottom + 12, marks, size=SMALL, colour="quiet")

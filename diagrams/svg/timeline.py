@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import ceil, floor, log10
 
-from buildflow.diagrams.model import Bar, Lane, Outcome, Timeline
+from buildflow.diagrams.model import Bar, Lane, Outcome, Span, Timeline
 from buildflow.diagrams.overlay import ordinal, seconds
 from buildflow.diagrams.svg.legend import outcome_legend
 from buildflow.diagrams.svg.scene import SIZE, SMALL, Scene, text_width
@@ -102,9 +102,25 @@ def _clock(timeline: Timeline) -> Scale:
 # --- lanes ---------------------------------------------------------------------------------------
 
 
-def _callouts(lane: Lane, scale: Scale) -> int:
-    """How many spans of `lane` are too narrow for their names, which then stand below it."""
-    return sum(not _fits(span.value, scale(span.end) - scale(span.start)) for span in lane.spans)
+def _callouts(lane: Lane, scale: Scale) -> dict[int, int]:
+    """The spans of `lane` that are too narrow for their names: at which level below it each stands.
+
+    A name hangs below all the names on its right that it would reach, so that no line to a name
+    crosses another name.
+    """
+    levels: dict[int, int] = {}
+    for number in range(len(lane.spans) - 1, -1, -1):
+        span = lane.spans[number]
+        if _fits(span.value, scale(span.end) - scale(span.start)):
+            continue
+        reach = _hangs_from(span, scale) + 9 + text_width(span.value, SMALL) + 6
+        beside = (level for i, level in levels.items() if _hangs_from(lane.spans[i], scale) < reach)
+        levels[number] = max(beside, default=0) + 1
+    return levels
+
+
+def _hangs_from(span: Span, scale: Scale) -> float:
+    return scale(span.start) + max(scale(span.end) - scale(span.start), 1.5) / 2
 
 
 def _fits(text: str, width: float) -> bool:
@@ -112,14 +128,17 @@ def _fits(text: str, width: float) -> bool:
 
 
 def _lane_top(timeline: Timeline, scale: Scale, number: int) -> float:
-    return sum(_LANE + 8 + _callouts(lane, scale) * 15 for lane in timeline.lanes[:number])
+    return sum(
+        _LANE + 8 + max(_callouts(lane, scale).values(), default=0) * 15
+        for lane in timeline.lanes[:number]
+    )
 
 
 def _lanes(scene: Scene, timeline: Timeline, scale: Scale) -> float:
     for number, lane in enumerate(timeline.lanes):
         top = _lane_top(timeline, scale, number)
-        level = _callouts(lane, scale)
-        for span in lane.spans:
+        levels = _callouts(lane, scale)
+        for place, span in enumerate(lane.spans):
             start, end = scale(span.start), scale(span.end)
             width = max(end - start, 1.5)
             last = timeline.ongoing and span is lane.spans[-1]
@@ -131,12 +150,10 @@ def _lanes(scene: Scene, timeline: Timeline, scale: Scale) -> float:
                     start + width / 2, top + _LANE / 2, span.value, size=SMALL, anchor="middle"
                 )
                 continue
-            # names further left hang lower, so that no line to a name crosses another name
-            y = top + _LANE + 2 + level * 15 - 6
-            middle = start + width / 2
+            y = top + _LANE + 2 + levels[place] * 15 - 6
+            middle = _hangs_from(span, scale)
             scene.path([(middle, top + _LANE), (middle, y), (middle + 6, y)], stroke="quiet")
             scene.text(middle + 9, y, span.value, size=SMALL)
-            level -= 1
     return _lane_top(timeline, scale, len(timeline.lanes))
 
 
@@ -221,9 +238,12 @@ def _words(bar: Bar) -> str:
     parts = [seconds(bar.end - bar.start) if bar.end is not None else "started"]
     if bar.failed:
         parts.append("FAILED")
+    if bar.undo_failed:
+        parts.append("undo FAILED")
     if bar.undo_start is not None and bar.undo_end is not None and (bar.undo_place or bar.nests):
         place = f" {ordinal(bar.undo_place)}" if bar.undo_place else ""
-        parts.append(f"undone{place} in {seconds(bar.undo_end - bar.undo_start)}")
+        took = bar.undo_end - bar.undo_start
+        parts.append(f"undone{place}" + (f" in {seconds(took)}" if took > 0 else ""))
     if bar.outcome is Outcome.RESIDUE:
         parts.append("RESIDUE" + (f": {', '.join(bar.residue)}" if bar.residue else ""))
     return ", ".join(parts)

@@ -43,7 +43,7 @@ def _widest(lane: Lane) -> int:
 
 
 def _recorded(timeline: Timeline) -> Iterator[str]:
-    state = timeline.status + (" (still running)" if timeline.ongoing else "")
+    state = timeline.status + (", still going on" if timeline.ongoing else "")
     since = f", from {timeline.origin}" if timeline.origin else ""
     yield f"{shown(timeline.name)}: {state}{since}, {seconds(timeline.end)}"
     if timeline.fault:
@@ -62,7 +62,7 @@ def _recorded(timeline: Timeline) -> Iterator[str]:
     yield ""
     marks = {outcome_name(bar.outcome, bar.failed) for bar in timeline.bars}
     yield "  ".join(f"{look.mark} {look.word}" for name, look in OUTCOMES.items() if name in marks)
-    yield "= running   ~ being undone"
+    yield "= it ran   ~ its undo ran"
 
 
 def _at(moment: float) -> str:
@@ -95,9 +95,12 @@ def _words(bar: Bar) -> str:
     parts = [seconds(bar.end - bar.start) if bar.end is not None else "started"]
     if bar.failed:
         parts.append(f"FAILED{': ' + bar.error if bar.error else ''}")
+    if bar.undo_failed:
+        parts.append(f"undo FAILED{': ' + bar.error if bar.error else ''}")
     if bar.undo_start is not None and bar.undo_end is not None and (bar.undo_place or bar.nests):
         place = f" {ordinal(bar.undo_place)}" if bar.undo_place else ""
-        parts.append(f"undone{place} in {seconds(bar.undo_end - bar.undo_start)}")
+        took = bar.undo_end - bar.undo_start
+        parts.append(f"undone{place}" + (f" in {seconds(took)}" if took > 0 else ""))
     if bar.outcome is Outcome.UNDOING:
         parts.append("undoing")
     if bar.outcome is Outcome.RESIDUE:

@@ -27,6 +27,7 @@ def test_a_marked_place_is_filled_and_stays_as_it_is() -> None:
     assert filled.startswith("# A page\n\n<!-- buildflow: flow")
     assert filled.endswith("```\n<!-- /buildflow -->\n\nafter\n")
     assert refreshed(filled) == filled
+    assert "%%" not in filled  # what it could be read back with is no reader's business
 
 
 def test_options_are_those_of_draw() -> None:

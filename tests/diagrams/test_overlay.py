@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from buildflow.diagrams import draw
+from buildflow.diagrams import draw, report
 from buildflow.diagrams.drawing import Subject, machines_of
 from buildflow.diagrams.example import example_build
 from buildflow.diagrams.extract import recorded
@@ -19,6 +19,7 @@ from buildflow.diagrams.extract.moments import moments
 from buildflow.diagrams.model import Outcome, Run
 from buildflow.diagrams.overlay import node_runs, ordinal, seconds
 from buildflow.drivers.simulated import PAUSES, POWERS_OFF, WorldOptions
+from buildflow.engine.points import FailAt, InjectedFault, Point
 from buildflow.errors import BadInput
 from buildflow.states import InstanceStates
 from buildflow.states.machine import row_for
@@ -98,6 +99,45 @@ def test_a_delete_is_drawn_as_the_undo_that_it_is(deleted: dict[str, Any]) -> No
     assert runs["start"].outcome is Outcome.UNDONE
     assert runs["start"].undo_place == 1
     assert not runs["start"].failed
+
+
+def test_an_undo_that_failed_at_first() -> None:
+    """TaskFlow stops there, the engine goes on by its ledger: the picture tells what came of it."""
+    build = example_build(points=FailAt([Point("plug:0", "revert")]))
+    subject = Subject.of(build=build)
+    runs = subject.runs or {}
+    text = draw("timeline", build=build).decode()
+
+    assert build["status"] == "rolled_back"
+    assert next(s for s in build["steps"] if s["name"] == "root disk")["state"] == "SUCCESS"
+    assert {r.outcome for r in runs.values()}.isdisjoint({Outcome.RESIDUE, Outcome.UNDOING})
+    places = {key: run.undo_place for key, run in runs.items() if run.undo_place}
+    assert list(places) == [e["step"] for e in build["effects"]]
+    assert sorted(places.values()) == list(range(1, len(places) + 1))
+    assert not runs["plug:0"].failed
+    assert runs["plug:0"].words() == "done 400 ms, undo FAILED, undone 3rd"
+    assert "undo FAILED: injected failure at plug_0:revert" in text
+
+
+def test_an_undo_that_never_works() -> None:
+    """What could not be removed is residue, and so is told of all that waits for it."""
+
+    def stuck(where: str, subject: str, run: Any) -> None:
+        if (where, subject) == ("undo", "port:0:bind"):
+            raise InjectedFault("port_0_bind:undo")
+
+    build = example_build(points=stuck)
+    runs = Subject.of(build=build).runs or {}
+
+    assert build["status"] == "residue"
+    left = {effect["step"] for effect in build["residue"]}
+    assert "port:0:bind" in left
+    tasks = {node.key for node in Subject.of().flow.tasks()}
+    assert {key for key in tasks if runs[key].outcome is Outcome.RESIDUE} == left
+    assert "RESIDUE: binding" in draw("call", style="tree", build=build).decode()
+    page = report(build)
+    assert "RESIDUE: binding" in page
+    assert "run buildflow cleanup" in page
 
 
 def test_residue_is_told_wherever_it_is(failed: dict[str, Any]) -> None:

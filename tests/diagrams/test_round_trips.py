@@ -61,6 +61,12 @@ def test_what_is_drawn_is_read_from_the_drawing() -> None:
     assert "delete_error" not in {e.trigger for e in fewer.edges}
 
 
+def test_what_is_not_drawn_is_one_line_at_the_end() -> None:
+    lines = flow_mermaid(extract_flow(build_flow())).splitlines()
+
+    assert [number for number, line in enumerate(lines, 1) if "%%" in line] == [len(lines)]
+
+
 @pytest.mark.parametrize(
     "text",
     [
