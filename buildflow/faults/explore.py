@@ -20,6 +20,7 @@ import struct
 import sys
 import time
 import traceback
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -179,7 +180,7 @@ class Explorer:
                 streams[reader] = _Stream()
                 # a signal finds a child that ignores it, or a parent that knows of its child
                 signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-                child = os.fork()
+                child = _fork()
                 if child == 0:
                     for descriptor in streams:
                         os.close(descriptor)  # so that it learns when nobody reads any more
@@ -417,6 +418,13 @@ def play_at_random(
 
 
 # --- processes and what they say -----------------------------------------------------------------
+
+
+def _fork() -> int:
+    """os.fork, without the warnings of libraries that somebody has imported: nothing is shared."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return os.fork()
 
 
 def _in_child(work: Callable[[], Any]) -> None:

@@ -109,6 +109,10 @@ class Place:
         return f"{words} {'ended' if self.ended else way}{why}{held}"
 
 
+class _Astray(Exception):
+    """A walk that the tables allow leads to where it should not."""
+
+
 class _Moves(Protocol):
     """What may come next at a place, in words, and where it leads."""
 
@@ -154,7 +158,7 @@ def product_of(
                     todo.append(target)
                 if not graph.has_edge(place, target):
                     graph.add_edge(place, target, told=told)
-        except InvalidTransition as error:
+        except (InvalidTransition, _Astray) as error:
             flaw(str(error), place)
             continue
         if not moved and not place.ended:
@@ -238,6 +242,12 @@ class _Building:
             deleting = self._apply(states, "start_deleting")
             yield "a delete comes in", replace(place, states=deleting, fault="a delete")
         if place.at < 0:
+            if (
+                states.task_state != task.DELETING
+                and not place.held
+                and states != self.start.states
+            ):
+                raise _Astray(f"all is undone, and the way back ends at {_words(states)}")
             yield "the rollback ends", self._ended(place)
             return
         if self._may_try_again(place):

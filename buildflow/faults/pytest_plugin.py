@@ -6,6 +6,8 @@
 `faults` explores every single fault of the flow, and fails the test with the story of each broken
 rule and the token that replays it. `@pytest.mark.faults(depth=2)` explores ordered pairs as well;
 `only=["kill", "lost answer"]` names the kinds; `replay="b1...."` plays one token again.
+
+pytest finds it by its entry point. Nothing but pytest is imported until a test uses the fixture.
 """
 
 from __future__ import annotations
@@ -28,6 +30,9 @@ def pytest_configure(config: pytest.Config) -> None:
     )
 
 
+_OPTIONS = frozenset({"depth", "only", "workers", "replay"})
+
+
 class Faults:
     """What the fixture gives: call it with a flow factory, or with a Scene of your own."""
 
@@ -42,9 +47,16 @@ class Faults:
         `flow` makes a flow of buildflow steps; when it takes an argument `world` it makes one of
         plain TaskFlow tasks. `world` makes the world anew; `inputs`, `inventory`: see own_flow.py.
         """
+        from buildflow.errors import BuildflowError
         from buildflow.faults.testing import explore_and_tell
 
-        told: tuple[Exploration, str] = explore_and_tell(flow, world, self._options, more)
+        unknown = self._options.keys() - _OPTIONS
+        if unknown:
+            pytest.fail(f"the mark `faults` has no option {min(unknown)!r}", pytrace=False)
+        try:
+            told: tuple[Exploration, str] = explore_and_tell(flow, world, self._options, more)
+        except BuildflowError as error:
+            pytest.fail(error.summary, pytrace=False)
         if told[1]:
             pytest.fail(told[1], pytrace=False)
         return told[0]

@@ -20,6 +20,7 @@ from buildflow.faults.shrink import shrink, story
 
 # how many broken rules a test's failure tells in full
 TOLD_MAX = 5
+_HOW = '@pytest.mark.faults(replay="{}")'
 
 
 def scene_for(flow: Callable[..., Any] | Scene, world: Callable[[], Any], more: Any) -> Scene:
@@ -70,7 +71,8 @@ def explore_and_tell(
     if token is not None:
         reference = reference_of(scene)
         scenario = replay(scene, reference, read_token(token))
-        return scenario, "\n".join(story(scenario, token)) if scenario.violations else ""
+        told_of = story(scenario, token, how=_HOW)
+        return scenario, "\n".join(told_of) if scenario.violations else ""
     result = explore(
         scene,
         depth=options.get("depth", 1),
@@ -93,4 +95,4 @@ def told(scene: Scene, result: Exploration) -> Iterable[str]:
         seen.add(failing.rules)
         scenario: Scenario = shrink(scene, result.reference, failing)
         yield ""
-        yield from story(scenario, token_or_none(result.scene, scenario))
+        yield from story(scenario, token_or_none(result.scene, scenario), how=_HOW)

@@ -183,7 +183,7 @@ def joint_flaws(laws: Laws) -> list[Flaw]:
             "power": set(row.power_states),
         }
         flaws += [
-            Flaw("joint", f"{label(value)} is no state of {name}")
+            Flaw("joint", f"{value} is no state of {name}")
             for name, wanted in named.items()
             if name in values
             for value in wanted - values[name]
