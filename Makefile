@@ -11,6 +11,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 # The marks of the tests that need more than Python.
 MARKS := libvirt or openstack or services or root or slow or browser
+# How many processes share the tests. Each has its own servers, on ports and directories of its own.
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 .PHONY: help
 help: ## this list
@@ -26,11 +29,11 @@ demo: debian kvm venv guest ## build a real virtual machine, let a second one fa
 
 .PHONY: test
 test: setup ## all tests, the quick ones first; ARGS="-k name" for some
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 .PHONY: test-unit
 test-unit: venv ## the tests that need nothing but Python
-	@$(BIN)/python -m pytest -m "not ($(MARKS))" $(ARGS)
+	@$(PYTEST) -m "not ($(MARKS))" $(ARGS)
 
 .PHONY: lint
 lint: venv ## style, format and types

@@ -15,10 +15,19 @@ from tests.lab.services import Etcd, PostgreSQL, Redis, ServicePool, ZooKeeper
 
 # The quick ones first: a plain mistake shows before any server is started.
 _ORDER = ("libvirt", "services", "openstack", "slow")
+_TOGETHER = ("openstack", "browser")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run unit tests first, then those that need servers, slow ones last."""
+    """Run unit tests first, then those that need servers, slow ones last.
+
+    With several processes (`-n`), the tests of OpenStack stay in one: they share one lab. So do
+    those of the browser, which fetch what they need once.
+    """
+    for item in items:
+        for mark in _TOGETHER:
+            if item.get_closest_marker(mark):
+                item.add_marker(pytest.mark.xdist_group(mark))
 
     def rank(item: pytest.Item) -> int:
         marks = {mark.name for mark in item.iter_markers()}
