@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from buildflow.config import Settings
 from buildflow.engine.clock import VirtualClock
@@ -33,6 +33,13 @@ BUILD_ID = "00000000-0000-4000-8000-00000000b11d"
 SPARE_FLOWS = 6
 # they tell each state that is passed, at the lowest level and by name only
 _CHATTY = ("taskflow", "transitions")
+_STATES: Final[dict[Outcome, set[tuple[str, str | None]]]] = {
+    Outcome.COMPLETE: {("active", None)},
+    Outcome.ROLLED_BACK: {("error", None), ("deleted", None)},
+    Outcome.RESIDUE: {("error", None), ("building", "deleting"), ("active", "deleting"),
+                      ("error", "deleting")},
+    Outcome.UNFINISHED: set(),
+}  # fmt: skip
 _ENDED = {"complete": Outcome.COMPLETE, "rolled_back": Outcome.ROLLED_BACK,
           "residue": Outcome.RESIDUE}  # fmt: skip
 
@@ -148,6 +155,7 @@ class EngineScene(Scene):
         self.definitions.all_new()
         self.leaks: list[str] = []
         self.stops: frozenset[str] = frozenset()
+        self.stale = False
         self.injector = Injector(self)
         self.laid_out()
 
@@ -164,6 +172,7 @@ class EngineScene(Scene):
         self.injector.disarmed = True
         self.leaks = []
         self.stops = frozenset()
+        self.stale = False
         self.laid_out()
         self.engine = self._open()
         self.store.journal.on_commit = self._on_commit
@@ -205,6 +214,7 @@ class EngineScene(Scene):
     def resume(self) -> None:
         """See Scene."""
         self.injector.new_process()
+        self.stale = False
         self.engine = self._open()
         self._carry_out()
 
@@ -251,7 +261,7 @@ class EngineScene(Scene):
         settled = self._settled() if run is None else run.going_back and not run.rescheduling
         memory: Hashable = None
         if run is not None:
-            memory = memory_of(run, injector.begun, settled, self.clock.monotonic())
+            memory = self.stale, memory_of(run, injector.begun, settled, self.clock.monotonic())
         place: Hashable = None
         if visit is not None:
             place = (
@@ -278,7 +288,9 @@ class EngineScene(Scene):
         return None
 
     def act(self, kind: Kind, visit: Visit) -> bool:
-        """See Scene: requests to stop."""
+        """See Scene: requests to stop, and other processes."""
+        if kind.act is Act.TAKE:
+            return self._taken_over(kind)
         if kind.act is not Act.STOP:
             return False
         reason = "deleted" if kind.name == "delete" else "cancelled"
@@ -289,6 +301,20 @@ class EngineScene(Scene):
         if accepted and run is not None:
             run.note_stop(reason)
         return accepted
+
+    def applies(self, kind: Kind, visit: Visit) -> bool:
+        """See Scene. Only a process that is at work can be overtaken, and once."""
+        return kind.act is Act.TAKE and not self.stale and self.run_of() is not None
+
+    def _taken_over(self, kind: Kind) -> bool:
+        """Another process ends the build; this one is as if it had slept meanwhile."""
+        intention = Intention.REVERT if kind.code == "tr" else self.intention
+        other = self._open()
+        other.carry_out(self.build_id, intention, take_over=True)
+        self.stale = True
+        if kind.code == "tr":
+            self.stops |= {"reverted"}
+        return True
 
     def finish(self) -> None:
         """See Scene: `cleanup`."""
@@ -332,6 +358,40 @@ class EngineScene(Scene):
             return list(run.errors)
         row = self.store.build(self.build_id)
         return (row["errors"] or []) if row else []
+
+    def wrong_at_end(self, outcome: Outcome) -> list[str]:
+        """See Scene: the row's states are those of its end, and the ledger those of the world."""
+        wrong = []
+        row = self.store.find(self.build_id)
+        if self.instance:
+            states = (row["vm_state"], row["task_state"])
+            if states not in _STATES[outcome]:
+                wrong.append(f"states: {outcome.value}, and the machine is {states}")
+            stuck = self.records.gave_up_from not in (None, "scheduling")
+            if outcome is Outcome.ROLLED_BACK and stuck:
+                wrong.append(
+                    f"history: nothing is left, and it gave up from {self.records.gave_up_from}"
+                )
+        if outcome is Outcome.COMPLETE:
+            wrong += [
+                f"ledger: complete, and the {kind} of {step} is {state}"
+                for step, kind, state in (
+                    (e["step"], e["kind"], e["state"]) for e in self.store.effects(self.build_id)
+                )
+                if state not in ("done", "undone")
+            ]
+            wrong += self._missing()
+        return wrong
+
+    def _missing(self) -> list[str]:
+        present = self.present()
+        if present is None or self.tolerated():
+            return []
+        return [
+            f"ledger: the {e['kind']} of {e['step']} is done, and not there"
+            for e in self.store.effects(self.build_id)
+            if e["state"] == "done" and e["key"] not in present
+        ]
 
     def vm_state(self) -> str | None:
         """See Scene."""

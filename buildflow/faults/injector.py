@@ -87,7 +87,7 @@ class Injector:
 
     def at_step(self, where: str, subject: str, back: bool) -> None:
         """A moment of a step."""
-        if self.disarmed:
+        if self.disarmed or self._acting:
             return
         at = At(where)
         self.step, self.back = subject, back
@@ -102,7 +102,7 @@ class Injector:
 
     def before_call(self, driver: str, call: str) -> None:
         """A driver is about to be called."""
-        if self.disarmed:
+        if self.disarmed or self._acting:
             return
         if self.dead:
             raise Killed
@@ -210,8 +210,8 @@ class Injector:
 
 _BEGINS = frozenset({At.EXECUTE, At.REVERT, At.UNDO})
 _UNDOING = frozenset({At.REVERT, At.UNDO})
-_BY_SCENE = frozenset({Act.GUEST, Act.WORLD, Act.STOP, Act.FULL})
-_ASK_SCENE = frozenset({Act.GUEST, Act.WORLD, Act.FULL})
+_BY_SCENE = frozenset({Act.GUEST, Act.WORLD, Act.STOP, Act.FULL, Act.TAKE})
+_ASK_SCENE = frozenset({Act.GUEST, Act.WORLD, Act.FULL, Act.TAKE})
 _DOWN = BY_CODE["dn"]
 
 

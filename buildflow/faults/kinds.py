@@ -35,6 +35,7 @@ class Act(StrEnum):
     GUEST = "guest"  # something happens to the guest
     WORLD = "world"  # somebody changes the world behind our back
     STOP = "stop"  # somebody asks the build to stop
+    TAKE = "take"  # another process takes the build over and ends it; this one then goes on
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class Kind:
             and (not self.drivers or visit.driver in self.drivers)
             and (
                 self.calls is None
+                or not visit.call
                 or visit.driver == ANY_WORLD
                 or self.calls.match(visit.call) is not None
             )
@@ -194,6 +196,11 @@ KINDS: Final[tuple[Kind, ...]] = (
     _hand("vr", "volume reset", "cinder reset-state, and its attachments deleted"),
     _hand("rs", "secret removed", "virsh secret-undefine"),
     # --- a world of your own ---------------------------------------------------
+    # --- another owner ---------------------------------------------------
+    Kind("tk", "taken over", Act.TAKE, _STEP_FORWARD | _BEFORE | {At.UNDO},
+         "this process slept, another one ended the build, and now it goes on", calls=CHANGES),
+    Kind("tr", "taken over and rolled back", Act.TAKE, _STEP_FORWARD | _BEFORE,
+         "the same, and the other one rolled it back", calls=CHANGES, forward_only=True),
     Kind("cf", "call fails", Act.RAISE, _BEFORE, "it says no, or breaks; nothing was done",
          frozenset({ANY_WORLD}), error=DriverError, text="the call failed"),
 )  # fmt: skip

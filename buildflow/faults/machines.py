@@ -16,7 +16,7 @@ from buildflow.faults.engine_scene import BUILD_ID, EngineScene
 from buildflow.faults.injector import Injector
 from buildflow.faults.kinds import Act, Kind
 from buildflow.faults.proxies import ArmedWorld
-from buildflow.faults.scene import Inventory
+from buildflow.faults.scene import Inventory, Outcome
 from buildflow.faults.visit import Visit
 from buildflow.flows.build import build_flow
 from buildflow.states import power
@@ -106,6 +106,7 @@ class MachineScene(EngineScene):
     def prepare(self) -> None:
         """See EngineScene."""
         if self.deleting:
+            self.ends = Outcome.ROLLED_BACK
             self.engine.carry_out(self.build_id)
             self.intention = Intention.DELETE
 
@@ -145,6 +146,21 @@ class MachineScene(EngineScene):
         """See Scene."""
         return frozenset(self.touched)
 
+    def wrong_at_end(self, outcome: Outcome) -> list[str]:
+        """See Scene: no secret outlives the start, and what is reported of the guest is true."""
+        wrong = super().wrong_at_end(outcome)
+        if outcome is Outcome.COMPLETE:
+            wrong += [
+                f"secret: {name} is still there" for name in self.inventory() if "/secrets/" in name
+            ]
+            domain = self.domain()
+            told = self.records.states.power_state
+            if domain is not None and not self.touched and domain["power"] != told:
+                wrong.append(f"states: the guest is in power state {domain['power']}, not {told}")
+        if outcome is Outcome.ROLLED_BACK and self.records.states.power_state != power.NOSTATE:
+            wrong.append("states: nothing is left, and a power state is told of it")
+        return wrong
+
     def flaws(self) -> list[str]:
         """See Scene: the world notes forbidden orders and keys made twice."""
         return [*super().flaws(), *(f"world: {each}" for each in self.world.violations)]
@@ -155,11 +171,13 @@ class MachineScene(EngineScene):
         """See Scene."""
         if kind.act is Act.FULL:
             return not self._full
+        if kind.act is Act.TAKE:
+            return super().applies(kind, visit)
         return _APPLIES[kind.code](self)
 
     def act(self, kind: Kind, visit: Visit) -> bool:
         """See Scene."""
-        if kind.act is Act.STOP:
+        if kind.act in (Act.STOP, Act.TAKE):
             return super().act(kind, visit)
         if kind.act is Act.FULL:
             for host in self.hosts:

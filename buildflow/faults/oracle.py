@@ -11,6 +11,7 @@ import json
 import re
 from dataclasses import dataclass
 
+from buildflow.errors import Refused
 from buildflow.faults.injector import Injector, Struck
 from buildflow.faults.kinds import Act
 from buildflow.faults.scene import Inventory, Outcome, Scene
@@ -82,8 +83,11 @@ def at_end(
         if scene.fault() is None and scene.lists_residue and reference.outcome is Outcome.COMPLETE:
             found.append(Violation("fault", "rolled back, and no fault is reported"))
         found += _stopped(scene, injector)
-    else:
+    if outcome is Outcome.RESIDUE:
         found += _residue(scene, injector, tolerated)
+    found += [_violation(text) for text in scene.wrong_at_end(outcome)]
+    if outcome is not scene.ends and not injector.struck:
+        found.append(Violation("reference", f"without any fault it ends {outcome.value}"))
     found += _afterwards(scene, injector, reference, outcome)
     return found
 
@@ -233,17 +237,21 @@ def _all_survivable(scene: Scene, struck: list[Struck]) -> bool:
 
 def _may_leave(struck: Struck) -> bool:
     """Whether a fault can be why an undo has failed."""
-    act = struck.kind.act
+    act, kind, visit = struck.kind.act, struck.kind, struck.visit
     if act in (Act.DOWN, Act.GUEST, Act.WORLD, Act.FULL):
         return True
-    return (struck.visit.back or struck.visit.undoing) and act in (Act.RAISE, Act.LOSE, Act.HANG)
+    if not (visit.back or visit.undoing):
+        return False
+    if act is Act.RAISE:  # what may pass is tried again; a refusal is not, nor an undo's own error
+        return visit.at is At.UNDO or (kind.error is not None and issubclass(kind.error, Refused))
+    return act is Act.HANG
 
 
 def _surfaced(injector: Injector) -> Struck | None:
     """The first fault that told the run for sure, while it went forward, that it cannot go on."""
     for index, s in enumerate(injector.struck):
         before = injector.struck[:index]
-        if any(b.kind.outcome_unknown for b in before):
+        if any(b.kind.outcome_unknown or b.kind.act is Act.TAKE for b in before):
             return None  # the run was asking the world: what fails then is told as the lost answer
         if s.kind.definite and not s.visit.back and not s.visit.undoing:
             died = any(a.kind.act in (Act.KILL, Act.STORE) for a in injector.struck[index + 1 :])
@@ -268,7 +276,9 @@ def _first_fault(scene: Scene, injector: Injector, *, ended: bool) -> list[Viola
     return []
 
 
-_DERIVED = frozenset({Act.GUEST, Act.WORLD, Act.STOP, Act.FULL, Act.HANG, Act.KILL, Act.DELAY})
+_DERIVED = frozenset(
+    {Act.TAKE, Act.GUEST, Act.WORLD, Act.STOP, Act.FULL, Act.HANG, Act.KILL, Act.DELAY}
+)
 
 
 def _told_of(struck: Struck, errors: list[dict[str, object]]) -> bool:

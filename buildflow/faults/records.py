@@ -41,6 +41,7 @@ class Records:
         self.other: dict[str, Hashable] = {}
         self.states = InstanceStates()
         self.done: set[str] = set()  # keys of effects that were made for sure
+        self.gave_up_from: str | None = None
         self.edges = 0
         self.flaws: list[str] = []
         self._hash: dict[bool, int] = {}
@@ -50,7 +51,7 @@ class Records:
         new = Records(self._s, self._marks)
         new.status, new.states, new.edges = self.status, self.states, self.edges
         new.atoms, new.effects = dict(self.atoms), dict(self.effects)
-        new.done = set(self.done)
+        new.done, new.gave_up_from = set(self.done), self.gave_up_from
         new.other, new.flaws = dict(self.other), list(self.flaws)
         return new
 
@@ -97,6 +98,8 @@ class Records:
             self.states = found
             return
         triggers = row["trigger"].split("+")
+        if "give_up" in triggers:
+            self.gave_up_from = self.states.task_state
         for trigger in triggers:
             owner = OWNER_OF.get(trigger, "")
             source = getattr(self.states, TABLES[owner].attribute) if owner else None

@@ -41,6 +41,8 @@ class Scene(ABC):
     resumes: bool = True
     # whether what is left must be told in a list
     lists_residue: bool = True
+    # how a run without faults is to end
+    ends: Outcome = Outcome.COMPLETE
 
     clock: VirtualClock
     injector: Injector
@@ -119,6 +121,10 @@ class Scene(ABC):
 
     def errors(self) -> list[dict[str, Any]]:
         """The errors that it reports beside that one."""
+        return []
+
+    def wrong_at_end(self, outcome: Outcome) -> list[str]:
+        """What this kind of run must be true to when it has ended so, as `rule: text`."""
         return []
 
     def vm_state(self) -> str | None:
