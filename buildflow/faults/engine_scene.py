@@ -155,7 +155,7 @@ class EngineScene(Scene):
         self.definitions.all_new()
         self.leaks: list[str] = []
         self.stops: frozenset[str] = frozenset()
-        self.stale = False
+        self.stale = self.overtaken = False
         self.injector = Injector(self)
         self.laid_out()
 
@@ -172,7 +172,7 @@ class EngineScene(Scene):
         self.injector.disarmed = True
         self.leaks = []
         self.stops = frozenset()
-        self.stale = False
+        self.stale = self.overtaken = False
         self.laid_out()
         self.engine = self._open()
         self.store.journal.on_commit = self._on_commit
@@ -311,10 +311,14 @@ class EngineScene(Scene):
         intention = Intention.REVERT if kind.code == "tr" else self.intention
         other = self._open()
         other.carry_out(self.build_id, intention, take_over=True)
-        self.stale = True
+        self.stale = self.overtaken = True
         if kind.code == "tr":
             self.stops |= {"reverted"}
         return True
+
+    def asked_back(self) -> bool:
+        """See Scene: `resume --revert` is no fault."""
+        return "reverted" in self.stops
 
     def finish(self) -> None:
         """See Scene: `cleanup`."""

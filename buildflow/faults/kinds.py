@@ -195,12 +195,12 @@ KINDS: Final[tuple[Kind, ...]] = (
     _hand("vd", "volume deleted", "deleted in the backend"),
     _hand("vr", "volume reset", "cinder reset-state, and its attachments deleted"),
     _hand("rs", "secret removed", "virsh secret-undefine"),
-    # --- a world of your own ---------------------------------------------------
     # --- another owner ---------------------------------------------------
     Kind("tk", "taken over", Act.TAKE, _STEP_FORWARD | _BEFORE | {At.UNDO},
          "this process slept, another one ended the build, and now it goes on", calls=CHANGES),
     Kind("tr", "taken over and rolled back", Act.TAKE, _STEP_FORWARD | _BEFORE,
          "the same, and the other one rolled it back", calls=CHANGES, forward_only=True),
+    # --- a world of your own ---------------------------------------------------
     Kind("cf", "call fails", Act.RAISE, _BEFORE, "it says no, or breaks; nothing was done",
          frozenset({ANY_WORLD}), error=DriverError, text="the call failed"),
 )  # fmt: skip

@@ -80,7 +80,8 @@ def at_end(
             found.append(Violation("swallowed", f"complete, and nothing is said of {_told(lost)}"))
     elif outcome is Outcome.ROLLED_BACK:
         found += [Violation("gone", text) for text in differences(reference.before, now, tolerated)]
-        if scene.fault() is None and scene.lists_residue and reference.outcome is Outcome.COMPLETE:
+        silent = scene.fault() is None and scene.lists_residue and not scene.asked_back()
+        if silent and reference.outcome is Outcome.COMPLETE:
             found.append(Violation("fault", "rolled back, and no fault is reported"))
         found += _stopped(scene, injector)
     if outcome is Outcome.RESIDUE:

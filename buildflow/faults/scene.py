@@ -119,6 +119,10 @@ class Scene(ABC):
         """The error that the run reports: `type`, `message`."""
         return None
 
+    def asked_back(self) -> bool:
+        """Whether somebody wanted it rolled back, so that no fault need be why."""
+        return False
+
     def errors(self) -> list[dict[str, Any]]:
         """The errors that it reports beside that one."""
         return []
