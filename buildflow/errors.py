@@ -10,16 +10,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from buildflow.redact import without_credentials
+
 
 class BuildflowError(Exception):
     """Root of what this project raises on purpose."""
 
     exit_code = 1
 
+    def __str__(self) -> str:
+        """Its text; what a library said may quote a URL with a password."""
+        return without_credentials(super().__str__())
+
     @property
     def summary(self) -> str:
         """The error as one line, fit for a terminal."""
-        return " ".join(str(self).split())
+        return one_line(self)
 
 
 # --- yours: the caller or the author of a flow did something that can never work ---------------
@@ -205,9 +211,14 @@ def _console_tail(lines: Sequence[str], limit: int = 5) -> str:
     return "; last console lines: " + " | ".join(tail) if tail else ""
 
 
+def one_line(error: BaseException) -> str:
+    """What any error says, on one line and without the credentials of a URL in it."""
+    return without_credentials(" ".join(str(error).split()))
+
+
 def fault_dict(error: BaseException, *, step: str = "") -> dict[str, Any]:
     """An error as it is stored and shown: `type`, `message`, `step`, and `code` when it has one."""
-    fault: dict[str, Any] = {"type": type(error).__name__, "message": " ".join(str(error).split())}
+    fault: dict[str, Any] = {"type": type(error).__name__, "message": one_line(error)}
     if step:
         fault["step"] = step
     code = getattr(error, "code", None)

@@ -36,7 +36,7 @@ class ClaimHost(EffectStep):
     def create(self, key: str, facts: Json) -> Json:
         """Take it."""
         demand = Demand(**facts["demand"])
-        self._capacity().claim(key, facts["build"], facts["host"], demand)
+        self._capacity().claim(key, facts["build"], facts["host"], demand, self.run.epoch)
         return {"claimed": True}
 
     def delete(self, key: str, facts: Json) -> None:

@@ -10,7 +10,8 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Final
-from urllib.parse import urlsplit
+
+from buildflow.redact import without_credentials
 
 # the options whose URL may hold credentials, and the variables that serve in their stead
 VARIABLES: Final = {"--store": "BUILDFLOW_STORE", "--jobboard": "BUILDFLOW_JOBBOARD"}
@@ -26,7 +27,7 @@ def concealed(arguments: Sequence[str]) -> tuple[list[str], dict[str, str]] | No
         name, equals, value = word.partition("=")
         if name in VARIABLES and (equals or waiting):
             url = value if equals else waiting.pop(0)
-            if "@" in urlsplit(url).netloc:
+            if without_credentials(url) != url:
                 moved[VARIABLES[name]] = url
             else:
                 kept += [word] if equals else [word, url]

@@ -83,10 +83,7 @@ def history(
 def _console() -> Any:
     from buildflow.cli.terminal import Terminal
 
-    console = Terminal()
-    if not console.is_terminal:  # a pipe has no width: each row keeps its one line there
-        console.width = 400
-    return console
+    return Terminal.for_tables()
 
 
 def _grid(*columns: str) -> Any:
@@ -128,6 +125,15 @@ def _table(rows: list[Row], limit: int | None) -> None:
         console.print(f"the newest {limit}; `--all` lists every one", style="dim")
 
 
+def _later(error: Row, fault: Row | None) -> str:
+    """An error that came after the build's fault, or that it got over: one line."""
+    host = f" on {error['host']}" if error.get("host") else ""
+    number = error.get("attempt", 1)
+    attempt = "" if fault is not None and number == fault.get("attempt", 1) else f"attempt {number}"
+    where = f" in {error['step']}" if error.get("step") else ""
+    return f"{attempt or 'and then'}{host}{where}: {error['message']}"
+
+
 def _shown(shown: Row) -> None:
     from buildflow.cli.outcome import called, console_log, residue
     from buildflow.cli.progress.words import STATUS_STYLES, status_words
@@ -145,6 +151,8 @@ def _shown(shown: Row) -> None:
     if shown["fault"] is not None:
         where = f" in {shown['fault']['step']}" if shown["fault"].get("step") else ""
         console.print(_text(f"\nfault{where}: {shown['fault']['message']}", "red"))
+    for later in shown["errors"]:
+        console.print(_text(f"  {_later(later, shown['fault'])}", "red"))
     _print_steps(console, shown["steps"], "STEP")
     if shown.get("delete_steps"):
         _print_steps(console, shown["delete_steps"], "STEP OF THE DELETE")

@@ -17,6 +17,7 @@ from buildflow.cli.conceal import conceal
 from buildflow.cli.interruption import Interrupted, Interruption
 from buildflow.cli.options import first_word, hoist
 from buildflow.cli.streams import let_go_of_closed_streams
+from buildflow.redact import without_credentials
 
 # sysexits.h: EX_SOFTWARE. A defect of ours says nothing of what was done: none of the other codes
 DEFECT: Final = 70
@@ -106,6 +107,7 @@ def _defect(error: Exception) -> str:
 
 
 def _tell(json_wanted: bool, kind: str, message: str, code: int) -> int:
+    message = without_credentials(message)
     with suppress(OSError):
         if json_wanted:
             import json

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from buildflow.config import VOLUME_API, VOLUME_ATTACH, Settings, default_home
+from buildflow.drivers.libvirt.uri import refuse_password
 from buildflow.errors import BadInput, StoreError
 
 _CHOICES: Final = {
@@ -24,6 +25,8 @@ def settings_from(home: Path | None, given: Mapping[str, Any]) -> Settings:
         if name in fields and fields[name] not in choices:
             option = "--" + name.replace("_", "-")
             raise BadInput(f"{option} {fields[name]!r} is unknown: use {' or '.join(choices)}")
+    if "connect" in fields:
+        refuse_password(fields["connect"])
     if "store" in fields:
         check_store_url(fields["store"])
     return Settings(home=where.expanduser().absolute(), **fields)
@@ -37,7 +40,7 @@ def check_store_url(url: str) -> None:
     try:
         dialect = make_url(url).get_dialect()
         dialect.import_dbapi()
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # ValueError: a port that is no number
         raise BadInput(
             "--store is no URL of a database that is known: use sqlite:////DIR/FILE or"
             " postgresql+psycopg://USER@HOST/NAME"

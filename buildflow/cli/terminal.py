@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from rich.console import Console
 
 from buildflow.cli.streams import let_go_of_closed_streams
@@ -12,6 +14,14 @@ class Terminal(Console):
 
     def __init__(self, *, stderr: bool = False, soft_wrap: bool = False) -> None:
         super().__init__(stderr=stderr, highlight=False, soft_wrap=soft_wrap)
+
+    @classmethod
+    def for_tables(cls) -> Self:
+        """One on stdout for rows of columns: a pipe has no width, so each keeps its one line."""
+        console = cls()
+        if not console.is_terminal:
+            console.width = 400
+        return console
 
     def on_broken_pipe(self) -> None:
         """The reader has read enough: go on, and write to nobody."""

@@ -12,22 +12,22 @@ import threading
 import time
 from collections import deque
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
 
-from buildflow.distributed.redact import text_without_credentials, without_credentials
-from buildflow.errors import BadInput, HostUnusable
+from buildflow.distributed.board_url import ANSWER_S, board_conf
+from buildflow.distributed.boards import open_board
+from buildflow.errors import HostUnusable
+from buildflow.redact import without_credentials
 
 JOB_NAME: Final = "build"
 # how old what is known of the board may be, in seconds, before it is read again
-STALE_S: Final = 1.0
+STALE_S: Final = 0.5
 # a long board is read again less often: at most this part of the time goes into it
 READING_SHARE: Final = 0.1
 # conductors take jobs in their order, but not all of them the same one first
 SHUFFLED: Final = 32
-# a server that is silent for so long is gone: no claim is kept while we wait for it
-ANSWER_S: Final = 5.0
 
 
 class BoardUnusable(HostUnusable):
@@ -40,48 +40,6 @@ class Posting:
 
     build: str
     job: Any
-
-
-def board_conf(url: str) -> tuple[str, dict[str, Any]]:
-    """TaskFlow's name and configuration for a jobboard's URL. Raises BadInput for any other."""
-    parts = urlsplit(url)
-    path = parts.path.strip("/")
-    try:
-        host, port = parts.hostname or "127.0.0.1", parts.port
-    except ValueError:  # several hosts, as ZooKeeper's may be
-        host, port = "", None
-    if parts.scheme in ("redis", "rediss"):
-        conf: dict[str, Any] = {
-            "host": host, "port": port or 6379, "namespace": "buildflow",
-            "socket_timeout": ANSWER_S, "socket_connect_timeout": ANSWER_S,
-        }  # fmt: skip
-        if path:
-            if not path.isdigit():
-                raise BadInput(f"{without_credentials(url)}: a redis database is a number")
-            conf["db"] = int(path)
-        if parts.username:
-            conf["username"] = unquote(parts.username)
-        if parts.password:
-            conf["password"] = unquote(parts.password)
-        if parts.scheme == "rediss":
-            conf["ssl"] = True
-        return "redis", conf
-    if parts.scheme in ("etcd", "etcds"):
-        protocol = "https" if parts.scheme == "etcds" else "http"
-        return "etcd", {
-            "host": host, "port": port or 2379, "path": path or "buildflow", "protocol": protocol,
-            "timeout": ANSWER_S, "api_path": "/v3/",
-        }  # fmt: skip
-    if parts.scheme in ("zookeeper", "zk"):
-        hosts = parts.netloc.rpartition("@")[2] or "127.0.0.1:2181"
-        # asking its version takes a four-letter word that ZooKeeper refuses unless told otherwise
-        return "zookeeper", {
-            "hosts": hosts, "path": f"/{path or 'buildflow'}", "check_compatible": False,
-        }  # fmt: skip
-    raise BadInput(
-        f"{without_credentials(url)!r} is no jobboard: use redis://HOST:PORT/DB, etcd://HOST:PORT"
-        " or zookeeper://HOST:PORT"
-    )
 
 
 class Board:
@@ -103,33 +61,8 @@ class Board:
     def _open(self) -> Any:
         with self._lock:
             if self._board is None:
-                self._board = self._connect()
+                self._board = open_board(self.kind, self._conf, self.expiry_s)
             return self._board
-
-    def _connect(self) -> Any:
-        from taskflow.jobs import backends
-
-        conf = {**self._conf, "board": self.kind}
-        client = None
-        if self.kind == "zookeeper":
-            client = self._zookeeper_client()
-        board = backends.fetch("buildflow", conf, client=client)
-        board.connect()
-        return board
-
-    def _zookeeper_client(self) -> Any:
-        """ZooKeeper's own expiry is its session's: the shorter, the sooner others may take over."""
-        from kazoo.client import KazooClient
-        from kazoo.retry import KazooRetry
-
-        client = KazooClient(
-            hosts=self._conf["hosts"],
-            timeout=self.expiry_s,
-            connection_retry=KazooRetry(max_tries=-1, max_delay=1.0),
-            command_retry=KazooRetry(max_tries=3, max_delay=1.0),
-        )
-        client.start(timeout=10.0)
-        return client
 
     def _ask(self, question: Any) -> Any:
         """Ask the board; BoardUnusable when it does not answer."""
@@ -142,11 +75,10 @@ class Board:
         except Exception as error:
             if isinstance(error, exceptions.JobFailure) and "owned by" in str(error):
                 raise
+            if isinstance(error, HostUnusable):
+                raise
             self._drop()
-            text = text_without_credentials(" ".join(str(error).split()))
-            raise BoardUnusable(
-                f"the jobboard {self.url} does not answer: {type(error).__name__}: {text}"
-            ) from None
+            raise BoardUnusable(f"the jobboard {self.url} does not answer: {_why(error)}") from None
 
     def _drop(self) -> None:
         """Forget a connection that failed; ZooKeeper's heals itself, and its session with it."""
@@ -157,19 +89,16 @@ class Board:
             self._known.clear()
             self._read_again_at = float("-inf")
         if board is not None:
-            # etcd's watcher may hang on a dead connection: closing it is nobody's business to await
-            threading.Thread(target=_close_quietly, args=(board,), daemon=True).start()
+            with suppress(Exception):
+                board.release()
 
     def close(self) -> None:
         """Let go of the board."""
         with self._lock:
             board, self._board = self._board, None
         if board is not None:
-            _close_quietly(board)
-            client = getattr(board, "_client", None)
-            if self.kind == "zookeeper" and client is not None:
-                client.stop()
-                client.close()
+            with suppress(Exception):
+                board.release()
 
     # --- jobs --------------------------------------------------------------------------------
 
@@ -202,8 +131,8 @@ class Board:
         return sorted(jobs, key=lambda job: job.sequence)
 
     def count(self) -> int:
-        """About how many jobs are on the board, without reading it."""
-        return int(self._ask(lambda board: board.job_count))
+        """How many jobs are on the board, without reading them."""
+        return int(self._ask(lambda board: board.count_jobs()))
 
     def claim(self, posting: Posting) -> bool:
         """Try to be the one who works on it; False when somebody else is, or it is gone."""
@@ -331,8 +260,23 @@ def _all_jobs(board: Any) -> Any:
         return fetch()
 
 
-def _close_quietly(board: Any) -> None:
-    try:
-        board.close()
-    except Exception:
-        return
+_OF_KAZOO: Final = {
+    "ConnectionLoss": "the connection is lost",
+    "ConnectionClosedError": "the connection is lost",
+    "SessionExpiredError": "the session has expired",
+    "KazooTimeoutError": f"silent for {ANSWER_S:g} s",
+}
+
+
+def _why(error: BaseException) -> str:
+    """The operating system's own words where it has any: a library's are long and say less."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, TimeoutError):
+            return f"silent for {ANSWER_S:g} s"
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        if type(cause).__name__ in _OF_KAZOO:
+            return _OF_KAZOO[type(cause).__name__]
+        cause = cause.__cause__ or cause.__context__
+    return f"{type(error).__name__}: {without_credentials(' '.join(str(error).split()))}"

@@ -24,9 +24,9 @@ from buildflow.distributed.placement import Room, choose
 from buildflow.distributed.transaction import transact
 from buildflow.drivers.protocols import Demand, Thing
 from buildflow.engine.clock import Clock, stamp
-from buildflow.engine.schema import claims, hosts
+from buildflow.engine.schema import builds, claims, hosts
 from buildflow.engine.store import Row, Store
-from buildflow.errors import Exhausted
+from buildflow.errors import Exhausted, StaleOwner
 
 UP, DOWN, DISABLED = "up", "down", "disabled"
 # its own conductor is gone, and another one finishes what is on it
@@ -150,8 +150,14 @@ class Capacity:
         """The claim with this key."""
         return transact(self._store, lambda connection: _claim(connection, key))
 
-    def claim(self, key: str, build: str, host: str, demand: Demand) -> Row:
-        """Take room on a host. Raises Exhausted: no room, down, or a group is against it."""
+    def claim(
+        self, key: str, build: str, host: str, demand: Demand, epoch: int | None = None
+    ) -> Row:
+        """Take room on a host. Raises Exhausted: no room, down, or a group is against it.
+
+        With an `epoch` it is taken in one transaction with seeing that the build still has it:
+        StaleOwner when another process has taken it over.
+        """
         postgresql = self._store.engine.dialect.name == "postgresql"
 
         def work(connection: Connection) -> Row:
@@ -166,6 +172,12 @@ class Capacity:
             )
             if touched.rowcount == 0:
                 raise Exhausted(f"host {host} is not known", driver="capacity")
+            if epoch is not None:
+                # after the host's row: the journal holds rows of builds, and never waits for a host
+                owned = select(builds.c.epoch).where(builds.c.id == build)
+                found = connection.execute(owned.with_for_update(read=True)).scalar()
+                if found != epoch:
+                    raise StaleOwner(f"build {build} has another owner now (epoch {found})")
             present = _claim(connection, key)
             if present is not None:
                 return present

@@ -273,7 +273,7 @@ def jobs(
     limit: Annotated[int, typer.Option(metavar="N", help="How many to list.")] = 100,
 ) -> int:
     """List the jobs that wait, run or were set aside."""
-    from buildflow.distributed.board import Board
+    from buildflow.distributed.board import Board, BoardUnusable
     from buildflow.distributed.jobs import ASKED, Jobs
 
     invocation = invocation_of(ctx)
@@ -284,8 +284,13 @@ def jobs(
         rows = known.listed(limit)
     if jobboard:
         board = Board(jobboard, "jobs")
-        holders = board.holders({row["build"] for row in rows})
-        board.close()
+        holders: dict[str, list[str]] = {}
+        try:
+            holders = board.holders({row["build"] for row in rows})
+        except BoardUnusable as error:  # all but the conductors is known without it
+            invocation.say(f"buildflow: {error.summary}")
+        finally:
+            board.close()
         for row in rows:
             row["conductor"] = ", ".join(holders.get(row["build"], [])) or None
     if invocation.json:
@@ -315,15 +320,16 @@ def _job_line(row: Row) -> tuple[str, ...]:
 
 
 def _table(heads: tuple[str, ...], lines: list[tuple[str, ...]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False)
+    from buildflow.cli.terminal import Terminal
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for head in heads:
         table.add_column(head, overflow="fold")
     for line in lines:
         table.add_row(*line)
-    Console().print(table)
+    Terminal.for_tables().print(table)
 
 
 def _required(jobboard: str | None) -> str:

@@ -33,13 +33,13 @@ from buildflow.distributed.capacity import OFFER_S, Capacity, HostRow
 from buildflow.distributed.jobs import ASIDE, Jobs
 from buildflow.distributed.metrics import Metrics
 from buildflow.distributed.placement import choose
-from buildflow.distributed.redact import text_without_credentials
 from buildflow.distributed.request import demand_of, intention_of
 from buildflow.engine.clock import stamp
 from buildflow.engine.guard import Intention
 from buildflow.engine.run import LOST
 from buildflow.engine.store import ENDED, Row
 from buildflow.errors import BuildflowError, Exhausted, StaleOwner, StoreError
+from buildflow.redact import without_credentials
 
 LOG: Final = logging.getLogger(__name__)
 IDLE_S: Final = 0.1
@@ -48,7 +48,7 @@ ASKED_S: Final = 1.0
 FIRST_OFFER_S: Final = 10.0
 # how many jobs are looked at together, and for how long that holds
 AHEAD: Final = 32
-AHEAD_S: Final = 1.0
+AHEAD_S: Final = 0.5
 
 
 @dataclass(slots=True)
@@ -210,7 +210,7 @@ class Conductor:
 
     def _wanted(self, row: Row | None) -> bool:
         """Whether a job is ours to try now; see the module."""
-        if row is None or intention_of(row) is None:
+        if row is None or intention_of(row) is None or row["job"] == ASIDE:
             return True  # to be taken off the board
         if self.jobs.must_wait(row):
             return False
@@ -255,7 +255,7 @@ class Conductor:
             self._give_back(work)
         except BaseException as error:
             LOG.exception("build %s", build)
-            self._event(f"{build}: {text_without_credentials(repr(error))}")
+            self._event(f"{build}: {without_credentials(repr(error))}")
             self._give_back(work)
         finally:
             with self._lock:
@@ -276,7 +276,7 @@ class Conductor:
             intention = intention_of(row)
             if intention is not None:
                 return self._work_on(work, row, intention, started)
-            self.jobs.forget(build)
+            self.jobs.forget(row)
         self._patiently(lambda: self.board.consume(work.posting))
         return None
 
@@ -294,7 +294,7 @@ class Conductor:
         try:
             self.engine.carry_out(build, intention, take_over=True)
         except StaleOwner as error:
-            if not self._handing_over.is_set():
+            if not (work.lost or self._handing_over.is_set()):
                 self.metrics.lost()
             self._event(f"{name}: {error.summary}")
             self._give_back(work)
@@ -312,7 +312,7 @@ class Conductor:
         self.metrics.ended(status, time.monotonic() - started)
         self._event(f"{name}: {status}")
         # the row first: who finds the job without it sees that the build has ended
-        self.jobs.forget(build)
+        self.jobs.forget(row)
         self._patiently(lambda: self.board.consume(work.posting))
         return status
 
@@ -334,7 +334,7 @@ class Conductor:
 
     def _set_back(self, work: _Work, error: BuildflowError) -> None:
         build = work.posting.build
-        reason = text_without_credentials(error.summary)
+        reason = error.summary
         aside = self.jobs.failed(build, reason)
         self._event(f"{build}: {reason}; {'set aside' if aside else 'to be tried again'}")
         if aside:
@@ -395,7 +395,7 @@ class Conductor:
                 try:
                     self.engine.world.on(host.name).check()
                 except BuildflowError as error:
-                    reason = text_without_credentials(error.summary)
+                    reason = error.summary
                     if self._sick.get(host.name) != reason:
                         self._event(f"host {host.name} is down: {reason}")
                     self._sick[host.name] = reason

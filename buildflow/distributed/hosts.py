@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 
 from buildflow.config import Settings
 from buildflow.distributed.capacity import HostRow
-from buildflow.distributed.redact import without_credentials
+from buildflow.drivers.libvirt.uri import refuse_password
 from buildflow.drivers.protocols import CapacityDriver, ComputeDriver
 from buildflow.drivers.world import LazyHosts, World
 from buildflow.engine.clock import Clock
 from buildflow.engine.store import Store
 from buildflow.errors import BadInput, HostUnusable
+from buildflow.redact import without_credentials
 
 # as Nova's cpu_allocation_ratio: a guest's processor is seldom busy
 VCPUS_PER_CPU: Final = 4
@@ -44,6 +45,7 @@ def parse_host(text: str) -> Host:
         uri, name = address, ""
     if ":" not in uri:
         raise BadInput(f"--host {text!r}: give NAME=URI, such as h1=qemu:///embed?root=/srv/h1")
+    refuse_password(uri)
     sizes: dict[str, int] = {}
     for pair in pairs:
         key, _, value = pair.partition("=")
@@ -105,11 +107,13 @@ def _local(settings: Settings) -> dict[str, int]:
 def _remote(uri: str) -> dict[str, int]:
     import libvirt
 
+    # without it libvirt prints what it also raises
+    libvirt.registerErrorHandler(lambda _context, _error: None, None)
     try:
         connection = libvirt.openReadOnly(uri)
     except libvirt.libvirtError as error:
         raise HostUnusable(
-            f"cannot ask {without_credentials(uri)} what room it has: {error.get_error_message()};"
+            f"cannot ask {uri} what room it has: {error.get_error_message()};"
             " give vcpus=, memory= and disk="
         ) from error
     try:

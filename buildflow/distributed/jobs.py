@@ -90,9 +90,13 @@ class Jobs:
         transact(self._store, lambda c: c.execute(update(jobs).where(mine).values(**values)))
         return aside
 
-    def forget(self, build: str) -> None:
-        """Its build has ended."""
-        transact(self._store, lambda c: c.execute(delete(jobs).where(jobs.c.build == build)))
+    def forget(self, row: Row) -> None:
+        """Its build has ended. `row` is what `glance` said of it.
+
+        What somebody has asked for since then is another job, and stays.
+        """
+        job = (jobs.c.build == row["id"]) & (jobs.c.posted_at == row["posted_at"])
+        transact(self._store, lambda c: c.execute(delete(jobs).where(job)))
 
     def listed(self, limit: int | None = 100) -> list[Row]:
         """Jobs that wait, run or stand aside, oldest first, with their build's status."""
@@ -167,11 +171,16 @@ class Jobs:
         return transact(self._store, work)
 
 
+_OF_THE_JOB: Final = ("tries", "not_before", "posted_at")
+
+
 def _glance() -> Any:
     b = builds.c
     i = instances.c
     columns = (b.id, b.name, b.status, b.host, b.stop, b.deadline_at, b.owner, b.inputs, i.vm_state)
-    return select(*columns, jobs.c.state.label("job"), jobs.c.tries, jobs.c.not_before).select_from(
+    return select(
+        *columns, jobs.c.state.label("job"), *(jobs.c[name] for name in _OF_THE_JOB)
+    ).select_from(
         builds.outerjoin(jobs, jobs.c.build == builds.c.id).outerjoin(
             instances, instances.c.uuid == builds.c.id
         )

@@ -392,8 +392,10 @@ class CapacityDriver(Protocol):
     def find(self, key: str) -> Json | None:
         """The claim with this key."""
 
-    def claim(self, key: str, build: str, host: str, demand: Demand) -> Json:
-        """Take room on a host. Raises Exhausted."""
+    def claim(
+        self, key: str, build: str, host: str, demand: Demand, epoch: int | None = None
+    ) -> Json:
+        """Take room on a host. Raises Exhausted; StaleOwner when the build's epoch is another."""
 
     def release(self, key: str) -> None:
         """Give it back."""

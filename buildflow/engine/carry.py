@@ -39,6 +39,7 @@ from buildflow.engine.run import (
     StepEvent,
 )
 from buildflow.engine.runner import force_revert
+from buildflow.engine.staging import FENCE_GOOD_FOR_S
 from buildflow.engine.store import ENDED, Row, Store
 from buildflow.errors import BadInput, BuildflowError, BuildStopped, StaleOwner
 
@@ -178,7 +179,8 @@ class Carrier:
         mine = row["owner"] == me
         if mine and row["seq"] == 0:
             return row
-        if not take_over and not mine and row["status"] not in ENDED and self.owner_lives(row):
+        living = row["status"] not in ENDED and not mine and self.owner_lives(row)
+        if living and not take_over:
             raise StaleOwner(f"build {row['id']} is being worked on by another process")
         # an earlier run of this process that halted may have a step at work still: a new epoch
         self.store.claim(row["id"], me, row["epoch"])
@@ -186,6 +188,8 @@ class Carrier:
         # the row says who was faster, even where the answer to the claim was lost
         if claimed is None or (claimed["owner"], claimed["epoch"]) != (me, row["epoch"] + 1):
             raise StaleOwner(f"build {row['id']} was claimed by another process just now")
+        if living:  # what it still begins on the word of its last commit, it begins before we do
+            self.clock.sleep(FENCE_GOOD_FOR_S)
         return claimed
 
     def _open_run(self, row: Row, definition: Definition, decision: Decision) -> Run:

@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 INTENT, DONE, UNDONE, RESIDUE = "intent", "done", "undone", "residue"
 
 # for how long after a commit an effect may begin without asking again whose the build is: a process
-# that was stopped (SIGSTOP, a laptop's lid) between the two finds the clock far ahead
-FENCE_GOOD_FOR_S = 1.0
+# that was stopped (SIGSTOP, a laptop's lid) between the two finds the clock far ahead. Who takes a
+# build from an owner that seems to live waits for as long before it makes anything (carry.py)
+FENCE_GOOD_FOR_S = 0.25
 
 
 class Halt(BaseException):
@@ -213,6 +214,8 @@ class Staging:
             fault = fault_dict(error, step=step)
             if self.attempt > 1:
                 fault["attempt"] = self.attempt
+            if self.host is not None:
+                fault["host"] = self.host
             if self.fault is None:
                 self.fault = fault
             else:

@@ -29,6 +29,7 @@ from buildflow.engine.statements import ENDED as ENDED
 from buildflow.engine.statements import TERMINAL as TERMINAL
 from buildflow.engine.statements import Statements
 from buildflow.errors import BadInput, Conflict, NotFound, StateConflict, StoreError
+from buildflow.redact import without_credentials
 
 Row = dict[str, Any]
 Rows = list[Row]  # in a class that has a method of that name, `list` is that
@@ -47,7 +48,7 @@ class Store:
         self, url: str, *, busy_timeout_s: float = 10.0, synchronous: str = "FULL"
     ) -> None:
         self.url = url
-        self._safe_url = make_url(url).render_as_string(hide_password=True)
+        self._safe_url = without_credentials(url)
         self._sqlite = make_url(url).get_backend_name() == "sqlite"
         self._busy_timeout_s = busy_timeout_s
         self._synchronous = synchronous

@@ -20,7 +20,7 @@ from buildflow.engine.clock import stamp
 from buildflow.engine.staging import RESIDUE, UNDONE, Staging
 from buildflow.engine.step import Step
 from buildflow.engine.store import Row
-from buildflow.errors import InvalidTransition, Refused, StateConflict
+from buildflow.errors import InvalidTransition, Refused, StateConflict, one_line
 from buildflow.states import power, task
 from buildflow.states.machine import OWNER_OF, TABLES
 
@@ -91,7 +91,7 @@ class Undoing(Staging):
                 points("undo", step.name, self)
             self._delete(step, effect)
         except Exception as error:
-            reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
+            reason = f"{type(error).__name__}: {one_line(error)}"
             self.stage_effect(effect, state=RESIDUE, reason=reason)
             self.blame(error, f"undo of {step.name}")
             return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,47 +11,56 @@ from typing import Any
 import pytest
 
 from tests.distributed.fleet import Fleet
+from tests.distributed.warm import Warm
 from tests.lab.services import Etcd, PostgreSQL, Redis, Service, ServicePool, ZooKeeper
 
 BOARDS: dict[str, type[Service]] = {"redis": Redis, "etcd": Etcd, "zookeeper": ZooKeeper}
+ALL_BOARDS = tuple(BOARDS)
+
+_NUMBERS = itertools.count(1)
 
 
 def url_of(kind: str, service: Service) -> str:
-    """The jobboard's URL as buildflow's command line takes it."""
-    path = "/0" if kind == "redis" else ""
-    return f"{kind}://127.0.0.1:{service.port}{path}"
+    """The URL of an empty jobboard as buildflow's command line takes it."""
+    if not isinstance(service, Redis):
+        return f"{kind}://127.0.0.1:{service.port}/board{next(_NUMBERS)}"
+    import redis
+
+    redis.Redis.from_url(service.url).flushdb()
+    return f"redis://127.0.0.1:{service.port}/0"
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """Where conductors and verbs start from."""
+    with Warm() as warm:
+        yield warm
 
 
 @pytest.fixture
-def board_service(services_session: ServicePool, board_kind: str) -> Iterator[Service]:
-    """The running server behind the board, empty."""
-    service = services_session.get(BOARDS[board_kind])
-    _empty(board_kind, service)
-    yield service
-    _empty(board_kind, service)
+def board_service(services_session: ServicePool, board_kind: str) -> Service:
+    """The running server behind the board."""
+    return services_session.get(BOARDS[board_kind])
 
 
-def _empty(kind: str, service: Service) -> None:
-    from buildflow.distributed.board import Board
-
-    board = Board(url_of(kind, service), "sweeper")
-    for posting in iter(board.next, None):
-        if board.claim(posting):
-            board.consume(posting)
-    board.close()
+@pytest.fixture
+def board_url(board_kind: str, board_service: Service) -> str:
+    """An empty board of one kind."""
+    return url_of(board_kind, board_service)
 
 
 @pytest.fixture
 def new_fleet(
-    tmp_path: Path, postgresql: PostgreSQL, board_kind: str, board_service: Service
+    tmp_path: Path, postgresql: PostgreSQL, services_session: ServicePool, warm: Warm
 ) -> Iterator[Callable[..., Fleet]]:
-    """Makes fleets over an empty PostgreSQL database; each is stopped at the end."""
+    """Makes fleets over an empty database and an empty board; each is stopped at the end."""
     with ExitStack() as stack:
 
-        def make(**options: Any) -> Fleet:
-            fleet = Fleet(
-                tmp_path, postgresql.new_database(), url_of(board_kind, board_service), **options
-            )
+        def make(board: str = "redis", **options: Any) -> Fleet:
+            home = tmp_path / f"fleet{next(_NUMBERS)}"
+            home.mkdir()
+            url = url_of(board, services_session.get(BOARDS[board]))
+            fleet = Fleet(home, postgresql.new_database(), url, warm=warm, **options)
             return stack.enter_context(fleet)
 
         yield make

@@ -5,31 +5,41 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from sqlalchemy import update
+
 from buildflow.api import VmEngine
 from buildflow.config import Settings
 from buildflow.distributed.board import Board
-from buildflow.distributed.capacity import Capacity
+from buildflow.distributed.capacity import SILENT_S, Capacity
 from buildflow.distributed.jobs import Jobs
 from buildflow.drivers.simulated import SimulatedWorld
+from buildflow.engine.clock import stamp
+from buildflow.engine.schema import hosts
 from buildflow.flows.request import parse_request
+from tests.distributed.warm import Warm, WarmProcess
 
 ENDED = ("complete", "rolled_back", "residue")
 IMAGE = "tiny"
 
 
 class Fleet:
-    """See the module. `options` are the simulated world's (drivers/simulated/options.py)."""
+    """See the module. `options` are the simulated world's (drivers/simulated/options.py).
+
+    With `warm` processes are forks of it, else started cold."""
 
     def __init__(
         self,
@@ -40,6 +50,7 @@ class Fleet:
         hosts: Sequence[str] = ("h1", "h2", "h3"),
         expiry_s: float = 3.0,
         options: dict[str, Any] | None = None,
+        warm: Warm | None = None,
     ) -> None:
         self.home, self.store, self.jobboard = home, store, jobboard
         self.hosts, self.expiry_s = hosts, expiry_s
@@ -50,7 +61,8 @@ class Fleet:
         self.jobs = Jobs(self.engine.store, self.engine.clock)
         self.capacity = Capacity(self.engine.store, self.engine.clock)
         self.board = Board(jobboard, "tests", expiry_s=expiry_s)
-        self.conductors: dict[str, subprocess.Popen[bytes]] = {}
+        self.conductors: dict[str, subprocess.Popen[bytes] | WarmProcess] = {}
+        self._warm = warm
 
     def submit(self, name: str, **fields: Any) -> str:
         """Post one build; returns its id."""
@@ -74,6 +86,7 @@ class Fleet:
         sizes: str = "vcpus=1000",
         arguments: Sequence[str] = (),
         home: Path | None = None,
+        cold: bool = False,
     ) -> int:
         """Start a conductor of this name; returns its pid.
 
@@ -83,21 +96,21 @@ class Fleet:
         chosen = self.hosts if hosts is None else hosts
         served = [f"{host}={uri},{sizes}" for host in chosen]
         arguments = [*(w for host in served for w in ("--host", host)), *arguments]
-        log = (self.home / f"{name}.log").open("ab")
-        process = subprocess.Popen(
-            [
-                sys.executable, "-m", "buildflow", "conductor", "--home", str(home or self.home),
-                "--name", name, "--expiry", str(self.expiry_s), "--max-builds", str(max_builds),
-                *arguments,
-            ],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )  # fmt: skip
-        log.close()
-        self.conductors[name] = process
-        return process.pid
+        words = [
+            "conductor", "--home", str(home or self.home), "--name", name,
+            "--expiry", str(self.expiry_s), "--max-builds", str(max_builds), *arguments,
+        ]  # fmt: skip
+        log = self.home / f"{name}.log"
+        log.touch()
+        if self._warm is not None and not cold:
+            self.conductors[name] = self._warm.start(words, self.environment, log)
+            return self.conductors[name].pid
+        with log.open("ab") as file:
+            self.conductors[name] = subprocess.Popen(
+                [sys.executable, "-m", "buildflow", *words],
+                env=self.environment, stdin=subprocess.DEVNULL, stdout=file, stderr=file,
+            )  # fmt: skip
+        return self.conductors[name].pid
 
     @property
     def environment(self) -> dict[str, str]:
@@ -107,12 +120,19 @@ class Fleet:
 
     def call(self, *words: str) -> Any:
         """The JSON document of one call of the command line, which must succeed."""
+        code, out, err = self.run(*words, "--json")
+        assert code == 0, err
+        return json.loads(out)
+
+    def run(self, *words: str) -> tuple[int, str, str]:
+        """One call of the command line: its exit code, stdout and stderr."""
+        if self._warm is not None:
+            return self._warm.run(words, self.environment, self.home)
         ran = subprocess.run(
-            [sys.executable, "-m", "buildflow", *words, "--json"],
+            [sys.executable, "-m", "buildflow", *words],
             env=self.environment, capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
-        assert ran.returncode == 0, ran.stderr
-        return json.loads(ran.stdout)
+        return ran.returncode, ran.stdout, ran.stderr
 
     def await_start(self, *names: str) -> None:
         """Wait until conductors take builds."""
@@ -122,6 +142,15 @@ class Fleet:
     def says(self, name: str, words: str) -> bool:
         """Whether a conductor has said this."""
         return words in self.log(name)
+
+    def figures(self, name: str) -> dict[str, float]:
+        """What a conductor that was started with --metrics-port tells Prometheus."""
+        found = re.search(r"figures on (http://127\.0\.0\.1:\d+/metrics)", self.log(name))
+        assert found is not None
+        with urllib.request.urlopen(found[1], timeout=5) as page:
+            lines = page.read().decode().splitlines()
+        pairs = (line.rpartition(" ") for line in lines if not line.startswith("#"))
+        return {figure: float(value) for figure, _, value in pairs}
 
     def kill(self, name: str) -> None:
         """Kill a conductor where it stands."""
@@ -169,6 +198,12 @@ class Fleet:
     def owners(self) -> dict[str, str | None]:
         """Every build's owner by id."""
         return {row["id"]: row["owner"] for row in self.engine.store.list(limit=None)}
+
+    def silence(self, host: str) -> None:
+        """Let a host's last offer be so old that it is down, which else takes SILENT_S."""
+        long_ago = stamp(self.engine.clock.now() - timedelta(seconds=SILENT_S + 1))
+        with self.engine.store.engine.begin() as connection:
+            connection.execute(update(hosts).where(hosts.c.name == host).values(seen_at=long_ago))
 
     def until(self, condition: Callable[[], bool], what: str, seconds: float = 60.0) -> float:
         """Wait for a condition; returns how long it took. AssertionError at the deadline."""

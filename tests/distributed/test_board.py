@@ -1,28 +1,37 @@
-"""A jobboard of each kind: claims, their keeping, and that a long board is as quick as a short."""
+"""A jobboard of each kind: claims and their keeping, and a server that goes away."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import pytest
 
-from buildflow.distributed.board import Board, Posting
-from tests.distributed.conftest import url_of
-from tests.lab.services import Service
+from buildflow.distributed.board import Board, BoardUnusable, Posting
+from tests.distributed.conftest import BOARDS, url_of
+from tests.lab.services import Service, ServicePool
 
 pytestmark = pytest.mark.services
 
-ALL_BOARDS = pytest.mark.parametrize("board_kind", ["redis", "etcd", "zookeeper"])
+ALL_BOARDS = pytest.mark.parametrize("board_kind", list(BOARDS))
 
 
-@pytest.fixture
-def two(board_kind: str, board_service: Service) -> Iterator[tuple[Board, Board]]:
+@contextmanager
+def two_of(url: str) -> Iterator[tuple[Board, Board]]:
     """The same board, seen by two."""
-    boards = [Board(url_of(board_kind, board_service), who, expiry_s=2.0) for who in ("a", "b")]
+    boards = [Board(url, who, expiry_s=2.0) for who in ("a", "b")]
     yield boards[0], boards[1]
     for board in boards:
         board.close()
+
+
+@pytest.fixture
+def two(board_url: str) -> Iterator[tuple[Board, Board]]:
+    """An empty board, seen by two."""
+    with two_of(board_url) as two:
+        yield two
 
 
 def next_of(board: Board) -> Posting:
@@ -56,28 +65,31 @@ def test_one_has_it_until_it_gives_it_up(two: tuple[Board, Board]) -> None:
     assert a.posted() == set()
 
 
-@ALL_BOARDS
 def test_a_claim_is_kept_beyond_its_expiry_also_when_claimed_again(
-    two: tuple[Board, Board],
+    services_session: ServicePool,
 ) -> None:
-    a, b = two
-    a.post("build")
-    mine = next_of(a)
-    for _ in range(2):
-        assert a.claim(mine)
-        end = time.monotonic() + 3.0
-        while time.monotonic() < end:
-            assert a.extend(mine)
-            assert not b.claim(next_of(b))
-            time.sleep(0.4)
-        a.abandon(mine)
-    assert b.claim(next_of(b))
+    urls = [url_of(kind, services_session.get(BOARDS[kind])) for kind in BOARDS]
+
+    def keep(url: str) -> None:
+        with two_of(url) as (a, b):
+            a.post("build")
+            mine = next_of(a)
+            for _ in range(2):
+                assert a.claim(mine)
+                end = time.monotonic() + 3.0
+                while time.monotonic() < end:
+                    assert a.extend(mine)
+                    assert not b.claim(next_of(b))
+                    time.sleep(0.4)
+                a.abandon(mine)
+            assert b.claim(next_of(b))
+
+    with ThreadPoolExecutor(len(urls)) as pool:
+        list(pool.map(keep, urls))
 
 
 @ALL_BOARDS
-def test_a_claim_is_kept_over_a_restart_of_the_board(
-    two: tuple[Board, Board], board_service: Service
-) -> None:
+def test_a_claim_is_kept_over_a_new_connection(two: tuple[Board, Board]) -> None:
     a, b = two
     a.post("build")
     mine = next_of(a)
@@ -85,33 +97,6 @@ def test_a_claim_is_kept_over_a_restart_of_the_board(
     a._drop()  # as after an answer that never came
     assert a.extend(mine)
     assert b.holders({"build"}) == {"build": ["a"]}
-
-
-@ALL_BOARDS
-@pytest.mark.slow
-def test_the_curve_stays_flat(two: tuple[Board, Board]) -> None:
-    """Posting and claiming a job among 100 and among 1,000; bench/scale.py goes on to 10,000."""
-    a, _ = two
-    curve: dict[int, tuple[float, float]] = {}
-    posted = 0
-    for size in (100, 1000):
-        while posted < size:
-            a.post(f"b{posted}")
-            posted += 1
-        begun = time.perf_counter()
-        for i in range(50):
-            a.post(f"extra{size}-{i}")
-        posting = (time.perf_counter() - begun) / 50
-        next_of(a)  # the reading is counted apart: it is shared by all claims that follow
-        begun = time.perf_counter()
-        for _ in range(50):
-            found = next_of(a)
-            assert a.claim(found)
-            a.consume(found)
-        curve[size] = (posting * 1e3, (time.perf_counter() - begun) / 50 * 1e3)
-    print("ms to post, ms to claim and consume:", curve)
-    for before, after in zip(curve[100], curve[1000], strict=True):
-        assert after < 4 * before + 10
 
 
 @ALL_BOARDS
@@ -127,3 +112,33 @@ def test_a_claim_that_expired_is_lost_for_sure(two: tuple[Board, Board]) -> None
     while b.holders({"build"}) and time.monotonic() < end:
         time.sleep(0.2)
     assert not a.extend(mine)
+
+
+@ALL_BOARDS
+def test_a_board_that_is_away_is_not_empty_and_is_told_in_a_line(
+    two: tuple[Board, Board], board_service: Service
+) -> None:
+    a, b = two
+    a.post("build")
+    assert a.posted() == b.posted() == {"build"}
+    assert a.count() == 1
+    board_service.kill9()
+    try:
+        begun = time.monotonic()
+        for question in (a.posted, a.count, lambda: b.post("other"), lambda: next_of(b)):
+            with pytest.raises(BoardUnusable) as told:
+                question()
+            assert str(told.value).startswith(f"the jobboard {a.url} does not answer: ")
+            assert len(str(told.value)) < 150
+        assert time.monotonic() - begun < 45
+    finally:
+        board_service.start()
+    end = time.monotonic() + 30
+    while True:
+        try:
+            assert a.posted() >= {"build"}
+        except BoardUnusable:
+            assert time.monotonic() < end
+            time.sleep(0.2)
+        else:
+            return

@@ -11,7 +11,9 @@ import pytest
 from buildflow.config import Settings
 from buildflow.distributed.board import Board, BoardUnusable
 from buildflow.distributed.hosts import offered, parse_host
+from buildflow.errors import BadInput
 from tests.distributed.fleet import Fleet
+from tests.distributed.warm import Warm
 from tests.lab.services import PostgreSQL, Redis
 
 SECRET = "s3cr3t-w0rd"
@@ -33,20 +35,23 @@ def guarded(redis: Redis) -> Iterator[str]:
 @pytest.mark.services
 @pytest.mark.slow
 def test_no_password_is_ever_shown(
-    tmp_path: Path, postgresql: PostgreSQL, redis: Redis, guarded: str
+    tmp_path: Path, postgresql: PostgreSQL, redis: Redis, guarded: str, warm: Warm
 ) -> None:
     import redis as library
 
     store = postgresql.new_database().replace("buildflow@", f"buildflow:{SECRET}@")
-    with Fleet(tmp_path, store, guarded) as fleet:
+    with Fleet(tmp_path, store, guarded, warm=warm) as fleet:
         build = fleet.call("submit", "vm", "--image", "tiny", "--memory", "64")["id"]
         posted = library.Redis.from_url(redis.url, password=SECRET)
         kept: list[Any] = [posted.dump(key) for key in posted.keys("buildflow*")]
         assert any(build.encode() in each for each in kept)
         assert not any(SECRET.encode() in each for each in kept)
-        pid = fleet.start("a")
+        # as somebody would who knows no better: with both URLs on the command line
+        pid = fleet.start("a", arguments=["--jobboard", guarded, "--store", store], cold=True)
         fleet.until(fleet.all_ended, "end", 60)
-        assert SECRET not in Path(f"/proc/{pid}/cmdline").read_text()
+        seen = Path(f"/proc/{pid}/cmdline").read_bytes()
+        assert b"conductor" in seen
+        assert SECRET.encode() not in seen
         redis.kill9()
         fleet.until(lambda: fleet.says("a", "does not answer"), "trouble with the board", 30)
         redis.start()
@@ -69,7 +74,9 @@ def test_a_board_that_is_away_is_named_without_its_password() -> None:
     assert SECRET not in repr(told.value.__dict__)
 
 
-def test_a_host_is_offered_without_its_password(tmp_path: Path) -> None:
-    host = parse_host(f"h=qemu+ssh://bob:{SECRET}@far/system,vcpus=1,memory=64,disk=1")
-    row = offered(host, Settings(home=tmp_path))
-    assert row.uri == "qemu+ssh://far/system"
+def test_a_host_keeps_its_user_and_takes_no_password(tmp_path: Path) -> None:
+    host = parse_host("h=qemu+ssh://root@far/system,vcpus=1,memory=64,disk=1")
+    assert offered(host, Settings(home=tmp_path)).uri == "qemu+ssh://root@far/system"
+    with pytest.raises(BadInput, match="no password") as told:
+        parse_host(f"h=qemu+ssh://root:{SECRET}@far/system")
+    assert SECRET not in str(told.value)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,27 +19,15 @@ from tests.distributed.fleet import IMAGE, Fleet
 
 @pytest.mark.services
 @pytest.mark.slow
-@pytest.mark.parametrize("board_kind", ["redis"])
 def test_the_figures_of_a_conductor(new_fleet: Callable[..., Fleet]) -> None:
     fleet = new_fleet(options={"guests": {"bad": "powers_off"}})
     fleet.start("a", arguments=["--metrics-port", "0"])
     for name in ("good1", "good2", "bad"):
         fleet.submit(name, memory_mib=64)
     fleet.until(fleet.all_ended, "end", 60)
-    found = re.search(r"figures on (http://127\.0\.0\.1:\d+/metrics)", fleet.log("a"))
-    assert found is not None
-
-    def figures() -> dict[str, float]:
-        with urllib.request.urlopen(found[1], timeout=5) as page:
-            lines = page.read().decode().splitlines()
-        return {
-            name: float(value)
-            for name, _, value in (line.rpartition(" ") for line in lines if line[0] != "#")
-        }
-
-    fleet.until(lambda: figures()["buildflow_build_seconds_count"] == 3, "all counted", 20)
-    fleet.until(lambda: figures()["buildflow_running"] == 0, "idle conductor", 20)
-    told = figures()
+    fleet.until(lambda: fleet.figures("a")["buildflow_build_seconds_count"] == 3, "all counted", 20)
+    fleet.until(lambda: fleet.figures("a")["buildflow_running"] == 0, "idle conductor", 20)
+    told = fleet.figures("a")
     assert told['buildflow_builds_total{status="complete"}'] == 2
     assert told['buildflow_builds_total{status="rolled_back"}'] == 1
     assert told["buildflow_rollbacks_total"] == 1
@@ -53,7 +39,7 @@ def test_the_figures_of_a_conductor(new_fleet: Callable[..., Fleet]) -> None:
     assert told['buildflow_step_seconds_count{step="start"}'] == 5
     assert 'buildflow_step_seconds_count{step="port:bind"}' in told, "no label for each NIC"
     fleet.submit("waits", memory_mib=999_999_999 // 64)
-    fleet.until(lambda: figures()["buildflow_queue_length"] == 1, "queue", 20)
+    fleet.until(lambda: fleet.figures("a")["buildflow_queue_length"] == 1, "queue", 20)
 
 
 def test_a_port_that_is_taken_is_told_in_a_line() -> None:

@@ -15,7 +15,6 @@ from tests.lab.services import Redis
 pytestmark = [
     pytest.mark.services,
     pytest.mark.slow,
-    pytest.mark.parametrize("board_kind", ["redis"]),
 ]
 
 
@@ -45,7 +44,7 @@ def test_a_claim_that_is_gone_ends_the_run_and_not_the_build(
     new_fleet: Callable[..., Fleet], redis: Redis
 ) -> None:
     fleet = new_fleet(options={"boot_seconds": 4.0})
-    fleet.start("a")
+    fleet.start("a", arguments=["--metrics-port", "0"])
     build = fleet.submit("vm", memory_mib=64)
     fleet.until(lambda: fleet.engine.show(build)["power_state"] == 1, "running guest", 60)
     held = [key for key in client(redis).keys("buildflow*") if b"owned" in key]
@@ -57,6 +56,7 @@ def test_a_claim_that_is_gone_ends_the_run_and_not_the_build(
     assert len(fleet.claimed("a")) == 2, "given up, and taken again as anybody's"
     history = [line["trigger"] for line in fleet.engine.history(build)]
     assert not [trigger for trigger in history if "fail" in trigger], "nothing was rolled back"
+    assert fleet.figures("a")["buildflow_claims_lost_total"] == 1
     assert_each_effect_made_once(fleet, [build])
 
 

@@ -16,7 +16,6 @@ pytestmark = [
     pytest.mark.libvirt,
     pytest.mark.services,
     pytest.mark.slow,
-    pytest.mark.parametrize("board_kind", ["redis"]),
 ]
 
 

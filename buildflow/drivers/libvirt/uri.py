@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from buildflow.errors import BadInput
+from buildflow.redact import without_credentials
 
 
 class Kind(StrEnum):
@@ -51,6 +52,15 @@ class Target:
     def has_secrets(self) -> bool:
         """Whether the libvirt secret API answers (in embedded mode it kills the process)."""
         return self.kind in (Kind.SESSION, Kind.SYSTEM, Kind.REMOTE)
+
+
+def refuse_password(uri: str) -> None:
+    """Refuse a hypervisor's URI with a password: libvirt would take it for part of the name."""
+    if ":" in urlsplit(uri).netloc.rpartition("@")[0]:
+        raise BadInput(
+            f"{without_credentials(uri)}: libvirt reads no password in a URI; leave it out, and put"
+            " it into libvirt's auth.conf"
+        )
 
 
 def parse(uri: str) -> Target:

@@ -63,7 +63,7 @@ class PostgreSQL(Service):
             "unix_socket_directories": "''",
             "fsync": durable,
             "full_page_writes": durable,
-            "max_connections": "200",
+            "max_connections": "400",
             "log_min_messages": "warning",
         }
         with (self.data / "postgresql.conf").open("a") as file:
