@@ -13,7 +13,7 @@ from buildflow.config import Settings
 from buildflow.distributed.capacity import DISABLED, DOWN, SILENT_S, UP, Capacity, HostRow
 from buildflow.drivers.protocols import Demand
 from buildflow.engine.clock import VirtualClock
-from buildflow.errors import Exhausted
+from buildflow.errors import Exhausted, StaleOwner
 from buildflow.flows.request import parse_request
 
 
@@ -60,6 +60,17 @@ def test_a_claim_is_found_by_its_key_and_made_once(engine: VmEngine) -> None:
     capacity.release("k")
     assert capacity.find("k") is None
     assert capacity.listed()[0]["vcpus_used"] == 0
+
+
+def test_a_stale_owner_takes_no_room(engine: VmEngine) -> None:
+    capacity = Capacity(engine.store, engine.clock)
+    capacity.offer(HostRow("h", "sim:///", vcpus=1, memory_mib=1024, disk_gib=1))
+    (build,) = _builds(engine, 1)
+    assert engine.store.claim(build, engine.owner_id(), 0) == 1
+    with pytest.raises(StaleOwner, match="another owner"):
+        capacity.claim("k", build, "h", Demand(1, 1024), epoch=0)
+    assert list(capacity.inventory()) == []
+    assert capacity.claim("k", build, "h", Demand(1, 1024), epoch=1)["host"] == "h"
 
 
 def test_groups_keep_together_and_apart(engine: VmEngine) -> None:

@@ -59,6 +59,23 @@ def test_tries_back_off_and_end_aside(engine: VmEngine, jobs: Jobs, clock: Virtu
     assert (jobs.listed()[0]["state"], jobs.listed()[0]["tries"]) == (POSTED, 0)
 
 
+def test_what_is_asked_for_meanwhile_is_not_forgotten(
+    engine: VmEngine, jobs: Jobs, clock: VirtualClock
+) -> None:
+    build = accepted(engine)
+    jobs.post(build)
+    seen = jobs.glance(build)
+    assert seen is not None
+    clock.sleep(1)
+    jobs.post(build, ASKED)  # somebody wants it deleted, just as its build ends
+    jobs.forget(seen)
+    assert jobs.asked() == [build]
+    seen = jobs.glance(build)
+    assert seen is not None
+    jobs.forget(seen)
+    assert jobs.listed() == []
+
+
 def test_a_try_is_counted_once_of_two_conductors(
     engine: VmEngine, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,8 +81,10 @@ class Warm:
         with theirs:
             self._forker = subprocess.Popen(
                 [sys.executable, "-W", "ignore", "-m", "tests.distributed.warm"],
-                cwd=REPOSITORY, stdin=theirs, env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
-            )  # fmt: skip
+                env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+                cwd=REPOSITORY,
+                stdin=theirs.fileno(),
+            )
         self._socket = ours
         self._lock = threading.Lock()
         self._started = threading.Condition()
