@@ -8,13 +8,12 @@ is the same in every case, so that the worlds can be compared whole.
 from __future__ import annotations
 
 import gc
-import os
+import json
 import shutil
 import uuid
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,8 @@ from buildflow.engine.clock import VirtualClock
 from buildflow.engine.store import Store
 from buildflow.flows.build import build_flow
 from buildflow.states import joint
-from tests.crash.forks import KILLED, Instants, in_child
+from tests.crash.deaths import Deaths
+from tests.crash.forks import Instants, in_child
 
 BUILD = str(uuid.uuid5(uuid.NAMESPACE_URL, "a build that is killed"))
 HOSTS = ("h1", "h2")
@@ -50,12 +50,11 @@ class Scenario:
         return self.name
 
 
-class Bed:
+class Bed(Deaths):
     """One scenario's templates, and its judge."""
 
     def __init__(self, scenario: Scenario, folder: Path) -> None:
         self.scenario, self.folder = scenario, folder
-        gc.freeze()  # what is there now is not walked, and so not copied, in each child
         folder.mkdir(parents=True, exist_ok=True)
         self.template = folder / "template"
         self.template.mkdir()
@@ -68,32 +67,22 @@ class Bed:
         self.inputs = {**scenario.inputs, "name": "killed", "hosts": list(HOSTS)}
         if "volumes" not in self.inputs:
             self.inputs["volumes"] = [{"id": self.volume}, {"size": 1}]
-        self.empty = in_child(lambda: self._look(self.template))["world"]
         self.template_of_delete = folder / "built"
+        self.empty = in_child(lambda: self._look(self.template))["world"]
         if scenario.delete:
             shutil.copytree(self.template, self.template_of_delete)
             built = in_child(lambda: self._build(self.template_of_delete, Instants()))
             assert built["status"] == "complete", built
             self.built = in_child(lambda: self._look(self.template_of_delete))
+        # in this process, so that whatever is made once is there before the first fork
         whole = self.copy("whole")
-        self.instants: list[str] = in_child(lambda: self._first(whole, Instants())["instants"])
-        self.expected = in_child(lambda: self.verdict(whole))
+        instants = Instants()
+        self.first(whole, instants)
+        self.instants, self.names = instants.passed, list(instants.names)
+        self.expected = _as_json(self.verdict(whole))
         shutil.rmtree(whole)
-
-    # --- one case ------------------------------------------------------------------------------
-
-    def judge(self, kills: tuple[int, ...]) -> str | None:
-        """Kill at each of `kills` in turn, the later ones in resumes; what is wrong at the end."""
-        home = self.copy("-".join(map(str, kills)))
-        try:
-            for index, kill_at in enumerate(kills):
-                body = self._first if index == 0 else self._resume
-                ended = in_child(partial(body, home, Instants(kill_at)))
-                if ended != KILLED and index == 0:
-                    return f"it was not killed at instant {kill_at}"
-            return self.complaint(self.verdict(home))
-        finally:
-            shutil.rmtree(home)
+        gc.collect()
+        gc.freeze()  # what is there now is not walked, and so not copied, in each child
 
     def complaint(self, found: Row) -> str | None:
         """What is wrong with a build after its resume."""
@@ -120,16 +109,12 @@ class Bed:
             return "rolled back, and something is left"
         return None
 
-    # --- what goes on in the children ---------------------------------------------------------
-
-    def copy(self, name: str) -> Path:
-        """A folder of its own for one case."""
-        home = self.folder / f"{os.getpid()}-{name}"
-        shutil.copytree(self.template_of_delete if self.scenario.delete else self.template, home)
-        return home
+    def origin(self) -> Path:
+        """See tests/crash/deaths.py, as for the next three."""
+        return self.template_of_delete if self.scenario.delete else self.template
 
     def verdict(self, home: Path) -> Row:
-        """Resume, look, resume again, look again. Never in the process that was killed."""
+        """With one engine, as whoever resumes has."""
         with self._engine(home, Instants()) as (engine, world):
             _resume_all(engine)
             found = _look(engine, world)
@@ -137,11 +122,12 @@ class Bed:
             found["again"] = _look(engine, world)["operations"]
             return found
 
-    def _first(self, home: Path, instants: Instants) -> Row:
+    def first(self, home: Path, instants: Instants) -> Row:
+        """Build it, or delete what was built."""
         if self.scenario.delete:
             with self._engine(home, instants) as (engine, _):
                 shown = engine.delete(BUILD).wait()
-                return {"status": shown["status"], "instants": instants.passed}
+                return {"status": shown["status"]}
         return self._build(home, instants)
 
     def _build(self, home: Path, instants: Instants) -> Row:
@@ -150,12 +136,12 @@ class Bed:
                 build_flow, self.inputs, name="killed", build_id=BUILD, instance=True
             )
             shown = engine.start(row).wait()
-            return {"status": shown["status"], "instants": instants.passed}
+            return {"status": shown["status"]}
 
-    def _resume(self, home: Path, instants: Instants) -> list[str]:
+    def resume(self, home: Path, instants: Instants) -> None:
+        """Go on with what is left."""
         with self._engine(home, instants) as (engine, _):
             _resume_all(engine)
-        return instants.passed
 
     def _look(self, home: Path) -> Row:
         with self._engine(home, Instants()) as (engine, world):
@@ -188,6 +174,12 @@ class Bed:
         finally:
             engine.close()
             store.close()
+
+
+def _as_json(found: Row) -> Row:
+    """As what is found in a child arrives here."""
+    answer: Row = json.loads(json.dumps(found))
+    return answer
 
 
 def _resume_all(engine: VmEngine) -> None:

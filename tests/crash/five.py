@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
 import uuid
-from collections.abc import Callable
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,7 +17,8 @@ from buildflow.engine.core import Engine
 from buildflow.engine.step import Step
 from buildflow.engine.store import Store
 from buildflow.errors import Refused
-from tests.crash.forks import KILLED, Instants, in_child
+from tests.crash.deaths import Deaths
+from tests.crash.forks import Instants
 
 BUILD = str(uuid.uuid5(uuid.NAMESPACE_URL, "five files"))
 Row = dict[str, Any]
@@ -72,33 +70,22 @@ def five_files(fail: bool = False, stuck: str | None = None) -> Any:
     return flow.add(Fail("file 4") if fail else MakeFile("file 4"))
 
 
-class FiveBed:
-    """Its judge; see tests/crash/bed.py."""
+class FiveBed(Deaths):
+    """Its judge."""
 
     def __init__(self, folder: Path, **inputs: Any) -> None:
         self.folder, self.inputs = folder, inputs
-        gc.freeze()  # what is there now is not walked, and so not copied, in each child
         self.template = folder / "template"
         self.template.mkdir(parents=True)
         Store(self._url(self.template)).close()
         (self.template / "files").mkdir()
-        whole = self.copy("whole")
-        self.instants: list[str] = in_child(partial(self._build, whole, Instants()))
-        self.expected = self._verdict(whole)
-
-    def judge(self, kills: tuple[int, ...]) -> str | None:
-        """Kill at each of `kills` in turn; what is wrong after the last resume."""
-        home = self.copy("-".join(map(str, kills)))
-        try:
-            for index, kill_at in enumerate(kills):
-                body: Callable[[Path, Instants], Any] = self._resume if index else self._build
-                ended = in_child(partial(body, home, Instants(kill_at)))
-                if ended != KILLED:
-                    # the resume had less left to do than that: it ended as it should, or not at all
-                    break
-            return self.complaint(self._verdict(home))
-        finally:
-            shutil.rmtree(home)
+        # in this process, so that whatever is made once is there before the first fork
+        whole, instants = self.copy("whole"), Instants()
+        self.first(whole, instants)
+        self.instants = instants.passed
+        self.expected = self.verdict(whole)
+        gc.collect()
+        gc.freeze()  # what is there now is not walked, and so not copied, in each child
 
     def complaint(self, found: Row) -> str | None:
         """What is wrong with it."""
@@ -114,42 +101,42 @@ class FiveBed:
                 return f"{name} is {found[name]}, not {self.expected[name]}"
         return None
 
-    def copy(self, name: str) -> Path:
-        """A folder for one case."""
-        home = self.folder / f"{os.getpid()}-{name}"
-        shutil.copytree(self.template, home)
-        return home
+    def origin(self) -> Path:
+        """See tests/crash/deaths.py, as for the next three."""
+        return self.template
 
-    def _verdict(self, home: Path) -> Row:
-        self._resume(home, Instants())
+    def verdict(self, home: Path) -> Row:
+        """With one engine, as whoever resumes has."""
         with self._engine(home, Instants()) as engine:
+            _resume_all(engine)
             row = engine.store.build(BUILD)
             effects = engine.store.effects(BUILD)
-        log = home / "files" / "made.log"
-        found = {
-            "status": row["status"] if row else None,
-            "files": self._files(home),
-            "made": log.read_text().split() if log.exists() else [],
-            "residue": sorted(e["key"] for e in effects if e["state"] == "residue"),
-        }
-        self._resume(home, Instants())
-        return {**found, "again": self._files(home)}
+            log = home / "files" / "made.log"
+            found = {
+                "status": row["status"] if row else None,
+                "files": self._files(home),
+                "made": log.read_text().split() if log.exists() else [],
+                "residue": sorted(e["key"] for e in effects if e["state"] == "residue"),
+            }
+            _resume_all(engine)
+            again = engine.store.build(BUILD)
+            found["again"] = self._files(home) if again == row else "another row"
+            return found
 
     @staticmethod
     def _files(home: Path) -> list[str]:
         return sorted(p.name for p in (home / "files").iterdir() if p.name != "made.log")
 
-    def _build(self, home: Path, instants: Instants) -> list[str]:
+    def first(self, home: Path, instants: Instants) -> None:
+        """Build it."""
         with self._engine(home, instants) as engine:
             row = engine.accept(five_files, self.inputs, build_id=BUILD)
             engine.start(row).wait()
-        return instants.passed
 
-    def _resume(self, home: Path, instants: Instants) -> list[str]:
+    def resume(self, home: Path, instants: Instants) -> None:
+        """Go on with what is left."""
         with self._engine(home, instants) as engine:
-            for handle in engine.resume():
-                handle.wait()
-        return instants.passed
+            _resume_all(engine)
 
     @staticmethod
     def _url(home: Path) -> str:
@@ -169,3 +156,8 @@ class FiveBed:
         finally:
             engine.close()
             store.close()
+
+
+def _resume_all(engine: Engine) -> None:
+    for handle in engine.resume():
+        handle.wait()

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -87,27 +87,46 @@ class Instants:
 
     An instant lies before and after every store commit, after every effect, before and after every
     undo, and at the beginning of every step and of every revert.
+
+    Where steps overlap, how many commits there are and which is the n-th is chance; what is
+    committed is not. There `kill_at` is one of `names`: `before commit of port:0 intent`.
     """
 
-    kill_at: int | None = None
+    kill_at: int | str | None = None
     wanted: frozenset[str] = frozenset({"made", "undo", "undone"})
     passed: list[str] = field(default_factory=list)
+    names: dict[str, None] = field(default_factory=dict)
 
     def on_commit(self, when: str, unit: Any) -> None:
         """For Journal.on_commit."""
-        self._pass(f"{when} commit {unit.seq}")
+        self._pass(f"{when} commit {unit.seq}", [f"{when} commit of {x}" for x in _written(unit)])
 
     def point(self, where: str, subject: str, run: Any) -> None:
         """For Engine(points=...)."""
         if where in self.wanted:
-            self._pass(f"{where} {subject}")
+            self._pass(f"{where} {subject}", [f"{where} {subject}"])
 
-    def _pass(self, name: str) -> None:
-        self.passed.append(name)
-        if len(self.passed) == self.kill_at:
+    def _pass(self, instant: str, names: list[str]) -> None:
+        self.passed.append(instant)
+        self.names.update(dict.fromkeys(names))
+        if len(self.passed) == self.kill_at or self.kill_at in names:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def numbered(count: int) -> Iterable[int]:
+def _written(unit: Any) -> Iterator[str]:
+    """What a commit writes that nothing else does: effects, moves and statuses."""
+    if unit.new is not None:
+        yield "the build"
+    for _, rows in unit.many:
+        for row in rows:
+            if "trigger" in row:
+                yield f"{row['trigger']} in {row['step']}"
+            elif "ordinal" in row:
+                yield f"{row['step']} {row['state']}"
+            elif "status" in row:
+                yield f"{row['status']}"
+
+
+def numbered(count: int) -> Sequence[int]:
     """The instants of a run that passed `count` of them."""
     return range(1, count + 1)

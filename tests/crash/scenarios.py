@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -40,6 +41,21 @@ def asks_to_stop(where: str, step: str, reason: str) -> Any:
     def fault(found: str, subject: str, run: Any) -> None:
         if (found, subject) == (where, step):
             run.store.request_stop(run.id, reason)
+
+    return fault
+
+
+def awaits(where: str, step: str, other: str) -> Any:
+    """One step waits at a point until another one, which may overlap it, is done."""
+
+    def fault(found: str, subject: str, run: Any) -> None:
+        deadline = time.monotonic() + 30
+        while (found, subject) == (where, step) and not any(
+            effect["step"] == other and effect["state"] == "done"
+            for effect in list(run.effects.values())
+        ):
+            assert time.monotonic() < deadline, f"{other} is never done"
+            time.sleep(0.001)
 
     return fault
 
@@ -95,6 +111,12 @@ DELETED_WHILE_ROLLED_BACK = Scenario(
 )  # fmt: skip
 DELETE = Scenario("delete", TWO_VOLUMES, delete=True)
 OVERLAPPING = Scenario("overlapping", TWO_VOLUMES, parallel=True)
+VOLUME_FAILS = fails_at("made", "volume:1:attach")
 OVERLAPPING_FAILS = Scenario(
-    "overlapping fails", TWO_VOLUMES, fails_at("made", "volume:1:attach"), parallel=True
+    "overlapping fails", TWO_VOLUMES,
+    both(awaits("made", "volume:1:attach", "volume:0:host"), VOLUME_FAILS),
+    parallel=True,
+)  # fmt: skip
+OVERLAPPING_FAILS_EARLY = Scenario(
+    "overlapping fails early", TWO_VOLUMES, VOLUME_FAILS, parallel=True
 )

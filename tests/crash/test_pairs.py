@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -29,10 +30,15 @@ def test_killed_twice(scenario: Scenario, share: float, memory: Path) -> None:
     bed = Bed(scenario, memory)
     rng = random.Random(f"{SEED} {scenario.name}")
     count = len(bed.instants)
-    pairs = []
-    for _ in range(int(PAIRS * share)):
+    pairs: dict[int, list[int]] = defaultdict(list)
+    number = int(PAIRS * share)
+    for _ in range(number):
         first = rng.randint(1, count)
         # a kill in what is left to do, as far as that is known; forward and back differ in length
-        pairs.append((first, rng.randint(1, max(4, count - first + 6))))
-    complaints = spread(pairs, bed.judge)
-    assert not complaints, f"{len(complaints)} of {len(pairs)}: " + "\n".join(complaints[:5])
+        pairs[first].append(rng.randint(1, max(4, count - first + 6)))
+
+    def judge(first: int) -> str | None:
+        return "; ".join(bed.judge_resumes(first, pairs[first])) or None
+
+    complaints = spread(list(pairs), judge)
+    assert not complaints, f"of {number} pairs: " + "\n".join(complaints[:5])
