@@ -20,6 +20,7 @@ from buildflow.diagrams.extract import (
     plan,
     recorded,
 )
+from buildflow.diagrams.graphviz import Layout, laid_out
 from buildflow.diagrams.model import FlowModel, MachineModel, Run, Timeline
 from buildflow.diagrams.model.codec import dumps, to_data
 from buildflow.diagrams.overlay import MachineRun, NodeRun, machine_run, node_runs
@@ -56,6 +57,7 @@ def draw(
     build: Mapping[str, Any] | None = None,
     flow: Any = None,
     now: datetime | None = None,
+    layout: str = "own",
 ) -> bytes:
     """One picture, as bytes: text formats in UTF-8.
 
@@ -66,6 +68,7 @@ def draw(
     * `build`: the dict of `buildflow show ID --json` with its `history`, to be laid over.
     * `flow`: a TaskFlow flow or `package.module:factory`; the build's own, or the build flow.
     * `now`: how far a build that still goes on has come; this moment unless given.
+    * `layout`: own or graphviz, for svg and png; see diagrams/graphviz.py.
 
     Raises BadInput for anything else, DefinitionError for a flow that does not compile, and
     HostUnusable when a format needs what is not installed.
@@ -76,15 +79,18 @@ def draw(
         raise BadInput(f"depth is {depth}: give 0 or more")
     subject = Subject.of(build=build, flow=flow, now=now)
     chosen = _choose(Format, format, "format")
+    by = _choose(Layout, layout, "layout")
+    if by is Layout.GRAPHVIZ and chosen not in (Format.SVG, Format.PNG):
+        raise BadInput(f"Graphviz lays out svg and png, not {chosen}")
     if kind == "states":
-        return _states(subject, chosen, machine)
+        return _written(_states(subject, machine), chosen, by)
     if kind == "timeline":
-        return _written(_timeline(subject), chosen)
+        return _written(_timeline(subject), chosen, by)
     if kind == "flow":
         if depth is not None and chosen is not Format.TEXT:
             raise BadInput(f"depth limits the text of a flow only; {chosen} shows all of it")
-        return _written(_flow(subject, depth), chosen)
-    return _written(_call(subject, _choose(Style, style, "style"), depth), chosen)
+        return _written(_flow(subject, depth), chosen, by)
+    return _written(_call(subject, _choose(Style, style, "style"), depth), chosen, by)
 
 
 @dataclass(frozen=True)
@@ -144,7 +150,9 @@ class _Picture:
     json: Callable[[], str]
 
 
-def _written(picture: _Picture, format: Format) -> bytes:
+def _written(picture: _Picture, format: Format, layout: Layout) -> bytes:
+    if layout is Layout.GRAPHVIZ:
+        return laid_out(picture.dot(), format.value)
     if format is Format.PNG:
         return rasterise(picture.scene().svg())
     if format is Format.SVG:
@@ -223,22 +231,19 @@ def machines_of(
     ]
 
 
-def _states(subject: Subject, format: Format, machine: str | Table[Any] | None) -> bytes:
+def _states(subject: Subject, machine: str | Table[Any] | None) -> _Picture:
     machines = machines_of(subject, machine)
     pictures = [_machine(model, run) for model, run in machines]
     if len(pictures) == 1:
-        return _written(pictures[0], format)
-    return _written(
-        _Picture(
-            text=lambda: "\n".join(picture.text() for picture in pictures),
-            mermaid=lambda: mermaid.machines_mermaid(machines),
-            dot=lambda: dot.machines_dot(machines),
-            scene=lambda: svg.stacked([picture.scene() for picture in pictures], "states"),
-            json=lambda: _json(
-                {"kind": "machines", "version": 1, "machines": [to_data(m) for m, _ in machines]}
-            ),
+        return pictures[0]
+    return _Picture(
+        text=lambda: "\n".join(picture.text() for picture in pictures),
+        mermaid=lambda: mermaid.machines_mermaid(machines),
+        dot=lambda: dot.machines_dot(machines),
+        scene=lambda: svg.stacked([picture.scene() for picture in pictures], "states"),
+        json=lambda: _json(
+            {"kind": "machines", "version": 1, "machines": [to_data(m) for m, _ in machines]}
         ),
-        format,
     )
 
 

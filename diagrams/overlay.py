@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from buildflow.diagrams.model import FlowModel, MachineModel, NodeType, Outcome, Run, StepRun
+from buildflow.diagrams.model import Bar, FlowModel, MachineModel, NodeType, Outcome, Run, StepRun
 
 _WORST_FIRST = (
     Outcome.RESIDUE,
@@ -73,6 +73,27 @@ class NodeRun:
         place = f" {ordinal(self.undo_place)}" if self.undo_place else ""
         took = f" in {seconds(self.undo_seconds)}" if self.undo_seconds is not None else ""
         return f"undone{place}{took}"
+
+
+def bar_words(bar: Bar, *, errors: bool = False) -> str:
+    """How the step of a bar went in a few words; with `errors`, what went wrong as well."""
+    if bar.start is None:
+        return "not run"
+    told = f": {bar.error}" if errors and bar.error else ""
+    parts = [seconds(bar.end - bar.start) if bar.end is not None else "started"]
+    if bar.failed:
+        parts.append(f"FAILED{told}")
+    if bar.undo_failed:
+        parts.append(f"undo FAILED{told}")
+    if bar.undo_start is not None and bar.undo_end is not None and (bar.undo_place or bar.nests):
+        place = f" {ordinal(bar.undo_place)}" if bar.undo_place else ""
+        took = bar.undo_end - bar.undo_start
+        parts.append(f"undone{place}" + (f" in {seconds(took)}" if took > 0 else ""))
+    if bar.outcome is Outcome.UNDOING:
+        parts.append("undoing")
+    if bar.outcome is Outcome.RESIDUE:
+        parts.append("RESIDUE" + (f": {', '.join(bar.residue)}" if bar.residue else ""))
+    return ", ".join(parts)
 
 
 def seconds(value: float | None) -> str:

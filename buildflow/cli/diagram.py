@@ -34,6 +34,14 @@ _Flow = Annotated[
         help="Draw a flow of your own; the build flow unless given.",
     ),
 ]
+_Layout = Annotated[
+    str,
+    typer.Option(
+        "--layout",
+        metavar="own|graphviz",
+        help="Who places boxes and lines of an svg or png; graphviz needs its program dot.",
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -66,9 +74,12 @@ def call(
     format: _Format = None,
     output: _Output = None,
     flow: _Flow = None,
+    layout: _Layout = "own",
 ) -> int:
     """Draw the call diagram: each step in its box, nested as it is called."""
-    return _draw(ctx, "call", build, format, output, flow=flow, style=style, depth=depth)
+    return _draw(
+        ctx, "call", build, format, output, flow=flow, layout=layout, style=style, depth=depth
+    )
 
 
 def flow(
@@ -80,9 +91,10 @@ def flow(
     format: _Format = None,
     output: _Output = None,
     flow: _Flow = None,
+    layout: _Layout = "own",
 ) -> int:
     """Draw the execution graph: nested flows, the data that binds them, and the way back."""
-    return _draw(ctx, "flow", build, format, output, flow=flow, depth=depth)
+    return _draw(ctx, "flow", build, format, output, flow=flow, layout=layout, depth=depth)
 
 
 def states(
@@ -94,9 +106,10 @@ def states(
     build: _Build = None,
     format: _Format = None,
     output: _Output = None,
+    layout: _Layout = "own",
 ) -> int:
     """Draw the state machines, with the edges that a build took."""
-    return _draw(ctx, "states", build, format, output, machine=machine)
+    return _draw(ctx, "states", build, format, output, layout=layout, machine=machine)
 
 
 def timeline(
@@ -105,9 +118,10 @@ def timeline(
     format: _Format = None,
     output: _Output = None,
     flow: _Flow = None,
+    layout: _Layout = "own",
 ) -> int:
     """Draw the vm, task and power states over the steps; with --build in real time."""
-    return _draw(ctx, "timeline", build, format, output, flow=flow)
+    return _draw(ctx, "timeline", build, format, output, flow=flow, layout=layout)
 
 
 def diff(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +40,8 @@ def diff(
     """
     if format not in ("text", "json"):
         raise BadInput(f"a diff is written as text or json, not {format}")
-    old, new = load(a, repository=repository), load(b, repository=repository)
+    with ThreadPoolExecutor(2) as both:  # each revision is drawn by a process of its own
+        old, new = both.map(partial(load, repository=repository), (a, b))
     if what is not None:
         old, new = _part(old, what, a), _part(new, what, b)
     elif len(old) != len(new):  # one model on one side: compare that one alone

@@ -30,7 +30,8 @@ def _lines(flow: FlowModel, runs: Mapping[str, NodeRun]) -> Iterator[str]:
     yield from _nodes(flow, ids, runs)
     for link in flow.links:
         if link.kind is LinkKind.DATA:
-            values = {"label": label([", ".join(link.names)]), "color": _DATA, "fontcolor": _DATA}
+            words = label([f"  {', '.join(link.names)}  "], left=True)
+            values = {"label": words, "color": _DATA, "fontcolor": _DATA}
             yield f"  {ids[link.source]} -> {ids[link.target]} {attributes(values)};\n"
         else:
             yield _order(flow, ids, link.source, link.target)
@@ -59,7 +60,7 @@ def _nodes(flow: FlowModel, ids: Mapping[str, str], runs: Mapping[str, NodeRun])
             lines.append(f"({PATTERN_WORDS[node.pattern]})")
             retried = any(c.type is NodeType.RETRY for c in flow.children(node.key))
             style = "rounded,dashed,bold" if retried else "rounded"
-            looks = attributes({"label": label(lines), "style": style, "labeljust": "l"})
+            looks = attributes({"label": label(lines, left=True), "style": style, "labeljust": "l"})
             yield f"{pad}subgraph cluster_{ids[node.key]} {{\n{pad}  graph {looks};\n"
             if not flow.children(node.key):  # a cluster is drawn only round something
                 yield f"{pad}  {ids[node.key]} [shape=point, style=invis];\n"
@@ -113,8 +114,13 @@ def _way_back(flow: FlowModel, ids: Mapping[str, str]) -> Iterator[str]:
             "color": _BACK,
         }
         yield f"  {name} {attributes(looks)};\n"
+        # each stands beside its step, so that a rollback goes up as the build came down
+        yield f"  {{rank=same; {ids[node.key]}; {name}}}\n"
+        beside = attributes({"style": "dotted", "color": _BACK, "dir": "none"})
+        yield f"  {ids[node.key]} -> {name} {beside};\n"
     ordered = [ranks[place] for place in sorted(ranks)]
     for here, then in pairwise(ordered):
         for first in here:
             for second in then:
-                yield f'  {first} -> {second} [style=dashed, color="{_BACK}"];\n'
+                looks = {"style": "dashed", "color": _BACK, "constraint": "false"}
+                yield f"  {first} -> {second} {attributes(looks)};\n"

@@ -47,7 +47,7 @@ def _lines(machine: MachineModel, run: MachineRun | None, prefix: str) -> Iterat
         yield f"  {ids[state.key]} {attributes(values)};\n"
     yield f"  {prefix}first -> {ids[machine.initial]} [arrowhead=none];\n"
     if machine.from_anywhere:
-        looks = attributes({"label": ANYWHERE, "shape": "cds", "style": "dashed"})
+        looks = attributes({"label": ANYWHERE, "style": "rounded,dotted"})
         yield f"  {prefix}any {looks};\n"
     for edge, sources in drawn_edges(machine):
         source = ids[edge.source] if len(sources) == 1 else f"{prefix}any"
@@ -110,7 +110,8 @@ def _visited(state: StateNode, run: MachineRun | None) -> dict[str, str | float]
 def _edge(edge: Edge, sources: tuple[Edge, ...], run: MachineRun | None) -> dict[str, str | float]:
     look = EDGES[edge.kind]
     values: dict[str, str | float] = {
-        "label": label([f"{line} " for line in edge_lines(edge, sources, run)]),
+        # blanks keep it off the line that it belongs to, which runs on its left
+        "label": label((f"  {line}  " for line in edge_lines(edge, sources, run)), left=True),
         "color": look.colour,
         "fontcolor": look.colour,
         "penwidth": look.width,

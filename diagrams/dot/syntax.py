@@ -19,9 +19,11 @@ def quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
-def label(lines: Iterable[str]) -> str:
-    """Several lines as one label."""
-    return '"' + "\\n".join(quoted(shown(line))[1:-1] for line in lines) + '"'
+def label(lines: Iterable[str], *, left: bool = False) -> str:
+    """Several lines as one label, each in the middle or with `left` at the left."""
+    clean = [quoted(shown(line))[1:-1] for line in lines]
+    text = "".join(f"{line}\\l" for line in clean) if left else "\\n".join(clean)
+    return f'"{text}"'
 
 
 def html(text: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from math import ceil, floor, log10
 
 from buildflow.diagrams.model import Bar, Lane, Outcome, Span, Timeline
-from buildflow.diagrams.overlay import ordinal, seconds
+from buildflow.diagrams.overlay import bar_words, seconds
 from buildflow.diagrams.svg.legend import outcome_legend
 from buildflow.diagrams.svg.scene import SIZE, SMALL, Scene, text_width
 from buildflow.diagrams.theme import OUTCOMES, outcome_name
@@ -52,7 +52,7 @@ def timeline_scene(timeline: Timeline) -> Scene:
         scene.text(bar.depth * _INDENT, middle, name, size=SMALL)
         _bar(scene, bar, scale, x, middle, planned)
         if not planned:
-            scene.text(x + _CHART + 12, middle, _words(bar), size=SMALL, colour="quiet")
+            scene.text(x + _CHART + 12, middle, bar_words(bar), size=SMALL, colour="quiet")
     scene.bottom = max(scene.bottom, y + rows_end)
     _legend(scene, timeline, planned)
     return scene
@@ -230,23 +230,6 @@ def _bar(scene: Scene, bar: Bar, scale: Scale, x: float, y: float, planned: bool
             x + first, y - 7, max(last - first, 2.0), 14, fill=f"{look}-fill",
             stroke=f"{look}-line", dash="3 2", weight=1.4, radius=2,
         )  # fmt: skip
-
-
-def _words(bar: Bar) -> str:
-    if bar.start is None:
-        return "not run"
-    parts = [seconds(bar.end - bar.start) if bar.end is not None else "started"]
-    if bar.failed:
-        parts.append("FAILED")
-    if bar.undo_failed:
-        parts.append("undo FAILED")
-    if bar.undo_start is not None and bar.undo_end is not None and (bar.undo_place or bar.nests):
-        place = f" {ordinal(bar.undo_place)}" if bar.undo_place else ""
-        took = bar.undo_end - bar.undo_start
-        parts.append(f"undone{place}" + (f" in {seconds(took)}" if took > 0 else ""))
-    if bar.outcome is Outcome.RESIDUE:
-        parts.append("RESIDUE" + (f": {', '.join(bar.residue)}" if bar.residue else ""))
-    return ", ".join(parts)
 
 
 def _legend(scene: Scene, timeline: Timeline, planned: bool) -> None:

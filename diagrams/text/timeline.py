@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from buildflow.diagrams.glyphs import columns, padded, shown
-from buildflow.diagrams.model import Bar, Lane, Outcome, Timeline
-from buildflow.diagrams.overlay import ordinal, seconds
+from buildflow.diagrams.model import Bar, Lane, Timeline
+from buildflow.diagrams.overlay import bar_words, seconds
 from buildflow.diagrams.theme import OUTCOMES, outcome_name
 
 _SCALE = 48  # columns of a bar chart
@@ -58,7 +58,8 @@ def _recorded(timeline: Timeline) -> Iterator[str]:
     width = max((columns(name) for name in names), default=0)
     yield f"{padded('', width)}  |{padded('0', _SCALE - 1)}|{seconds(timeline.end)}"
     for name, bar in zip(names, timeline.bars, strict=True):
-        yield f"{padded(name, width)}  |{_strip(bar, timeline.end)}|{_words(bar)}"
+        words = shown(bar_words(bar, errors=True))
+        yield f"{padded(name, width)}  |{_strip(bar, timeline.end)}| {words}"
     yield ""
     marks = {outcome_name(bar.outcome, bar.failed) for bar in timeline.bars}
     yield "  ".join(f"{look.mark} {look.word}" for name, look in OUTCOMES.items() if name in marks)
@@ -87,22 +88,3 @@ def _strip(bar: Bar, end: float) -> str:
 
 def _column(moment: float, end: float) -> int:
     return min(int(moment / end * _SCALE), _SCALE - 1) if end > 0 else 0
-
-
-def _words(bar: Bar) -> str:
-    if bar.start is None:
-        return " not run"
-    parts = [seconds(bar.end - bar.start) if bar.end is not None else "started"]
-    if bar.failed:
-        parts.append(f"FAILED{': ' + bar.error if bar.error else ''}")
-    if bar.undo_failed:
-        parts.append(f"undo FAILED{': ' + bar.error if bar.error else ''}")
-    if bar.undo_start is not None and bar.undo_end is not None and (bar.undo_place or bar.nests):
-        place = f" {ordinal(bar.undo_place)}" if bar.undo_place else ""
-        took = bar.undo_end - bar.undo_start
-        parts.append(f"undone{place}" + (f" in {seconds(took)}" if took > 0 else ""))
-    if bar.outcome is Outcome.UNDOING:
-        parts.append("undoing")
-    if bar.outcome is Outcome.RESIDUE:
-        parts.append("RESIDUE" + (f": {', '.join(bar.residue)}" if bar.residue else ""))
-    return " " + shown(", ".join(parts))

@@ -39,17 +39,18 @@ def test_hash_seeds_change_nothing(tmp_path: Path) -> None:
     build = tmp_path / "build.json"
     build.write_text(json.dumps(example_build()), encoding="utf-8")
     program = _PROGRAM.format(build=str(build))
-    digests = {
-        subprocess.run(
+    running = [
+        subprocess.Popen(
             [sys.executable, "-W", "ignore", "-c", program],
             cwd=ROOT,
             env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)},
-            capture_output=True,
+            stdout=subprocess.PIPE,
             text=True,
-            check=True,
-        ).stdout
+        )
         for seed in ("0", "1", "31337")
-    }
+    ]
+    digests = {process.communicate(timeout=300)[0] for process in running}
+    assert [process.returncode for process in running] == [0, 0, 0]
     assert len(digests) == 1
 
 

@@ -14,6 +14,7 @@ from buildflow.diagrams import KINDS, draw
 from buildflow.diagrams.dot import flow_dot, machine_dot
 from buildflow.diagrams.example import example_build
 from buildflow.diagrams.model import FlowModel, MachineModel
+from buildflow.errors import BadInput, HostUnusable
 from tests.diagrams.samples import diamond, small_flow
 from tests.diagrams.strategies import flow_models, machine_models
 
@@ -42,6 +43,30 @@ def test_every_picture_is_laid_out(kind: str, with_build: bool) -> None:
         assert laid_out(draw(kind, format="dot", flow=flow).decode())
 
 
+@needs_dot
+@pytest.mark.parametrize("kind", KINDS)
+def test_graphviz_lays_pictures_out_on_request(kind: str) -> None:
+    assert b"<svg" in draw(kind, format="svg", layout="graphviz")
+    assert draw(kind, format="png", layout="graphviz").startswith(b"\x89PNG")
+
+
+def test_a_missing_graphviz_is_told_on_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+
+    with pytest.raises(HostUnusable, match="apt install graphviz"):
+        draw("flow", format="svg", layout="graphviz")
+    assert b"<svg" in draw("flow", format="svg")
+    with pytest.raises(BadInput, match="Graphviz lays out svg and png, not text"):
+        draw("flow", layout="graphviz")
+
+
+def test_undos_are_told_in_the_timeline() -> None:
+    text = draw("timeline", format="dot", build=example_build()).decode()
+
+    assert "undone 1st in 200 ms" in text
+    assert "4.10 s, FAILED" in text
+
+
 def read_back(dot: bytes) -> Any:
     graphs = pydot.graph_from_dot_data(dot.decode())
     assert graphs is not None
@@ -60,7 +85,7 @@ def test_pydot_finds_the_states_and_edges() -> None:
 
 def test_nested_flows_are_clusters() -> None:
     graph = read_back(draw("flow", format="dot", flow=small_flow()))
-    (whole,) = graph.get_subgraphs()
+    (whole,) = (s for s in graph.get_subgraphs() if s.get_name().startswith("cluster"))
     (attempt,) = whole.get_subgraphs()
 
     assert [s.get_name() for s in attempt.get_subgraphs()] == ["cluster_n4"]

@@ -73,6 +73,7 @@ for format in ("text", "mermaid", "dot", "json", "svg"):
         ("call", {"style": "fancy"}, "no style is called 'fancy': choose one of documented, tree"),
         ("call", {"depth": -1}, "depth is -1: give 0 or more"),
         ("states", {"machine": "door"}, "no machine is called 'door': choose one of vm, task"),
+        ("flow", {"depth": 1, "format": "svg"}, "depth limits the text of a flow only"),
         ("flow", {"flow": "nowhere"}, "'nowhere' names no flow"),
     ],
 )

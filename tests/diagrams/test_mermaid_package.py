@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ from buildflow.diagrams import KINDS, MACHINES, draw
 from buildflow.diagrams.example import example_build
 from buildflow.diagrams.mermaid import flow_mermaid, machine_mermaid
 from buildflow.diagrams.model import FlowModel, MachineModel
-from tests.diagrams.chromium import chromium, mermaid_script
+from tests.diagrams.chromium import mermaid_script
 from tests.diagrams.samples import diamond, small_flow
 from tests.diagrams.strategies import flow_models, machine_models
 
@@ -21,28 +20,27 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def mermaid(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def mermaid(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Gives a function: text -> the error with which Mermaid refuses it, or None; or its SVG."""
     folder: Path = tmp_path_factory.mktemp("mermaid")
     html = folder / "page.html"
     html.write_text(f'<meta charset="utf-8"><script src="file://{mermaid_script()}"></script>')
-    with chromium() as page:
-        page.get(f"file://{html}")
-        page.execute_script("mermaid.initialize({startOnLoad: false})")
+    browser.get(f"file://{html}")
+    browser.execute_script("mermaid.initialize({startOnLoad: false})")
 
-        def ask(text: str, *, render: bool = False) -> str | None:
-            call = "mermaid.render('p', text).then(r => r.svg)" if render else "mermaid.parse(text)"
-            answer: list[Any] = page.execute_async_script(
-                f"const [text, done] = arguments; {call}"
-                ".then(found => done([true, found]), error => done([false, String(error)]))",
-                text,
-            )
-            if render:
-                assert answer[0], answer[1]
-                return str(answer[1])
-            return None if answer[0] else str(answer[1])
+    def ask(text: str, *, render: bool = False) -> str | None:
+        call = "mermaid.render('p', text).then(r => r.svg)" if render else "mermaid.parse(text)"
+        answer: list[Any] = browser.execute_async_script(
+            f"const [text, done] = arguments; {call}"
+            ".then(found => done([true, found]), error => done([false, String(error)]))",
+            text,
+        )
+        if render:
+            assert answer[0], answer[1]
+            return str(answer[1])
+        return None if answer[0] else str(answer[1])
 
-        yield ask
+    return ask
 
 
 def test_it_refuses_what_is_wrong(mermaid: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +9,18 @@ import pytest
 
 from buildflow.diagrams import report
 from buildflow.diagrams.example import example_build
-from tests.diagrams.chromium import chromium, screen
+from tests.diagrams.chromium import screen
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def page(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     path: Path = tmp_path_factory.mktemp("report") / "report.html"
     path.write_text(report(example_build()), encoding="utf-8")
-    with chromium() as driver:
-        driver.get(f"file://{path}")
-        yield driver
+    browser.get_log("browser")  # what other pages had to say
+    browser.get(f"file://{path}")
+    return browser
 
 
 def background(page: Any) -> tuple[int, ...]:
