@@ -31,6 +31,7 @@ FOUND = ROLLED_BACK
 TOLD_MAX = 10
 
 _MACHINE, _OWN = "The machine that is built", "A flow of your own"
+_REAL = "On real services"
 
 SceneName = Annotated[
     str | None,
@@ -269,6 +270,20 @@ def run(
     flow: Flow = None,
     world: World = None,
     input: Input = None,
+    real: Annotated[
+        bool,
+        typer.Option("--real", help="Play single faults on the real drivers as well, and compare:"
+                     " real guests, real kills. Needs --image.", rich_help_panel=_REAL),
+    ] = False,
+    image: Annotated[
+        Path | None,
+        typer.Option("--image", metavar="FILE", help="The guest's.", rich_help_panel=_REAL),
+    ] = None,
+    sample: Annotated[
+        int | None,
+        typer.Option("--sample", metavar="N", min=1, help="So many of the plans, evenly spread;"
+                     " all unless given.", rich_help_panel=_REAL),
+    ] = None,
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Results for a CI, in XML.")
     ] = None,
@@ -279,13 +294,17 @@ def run(
 ) -> int:  # fmt: skip
     """Try every way in which a build can fail, and say for each what became of it.
 
-    Nothing real is touched: it runs in a simulated world, on a clock that does not wait. Exit code
-    1 when a rule was broken.
+    Nothing real is touched, but for --real: it runs in a simulated world, on a clock that does not
+    wait. Exit code 1 when a rule was broken.
     """
     from buildflow.faults.testing import codes_of, explore
     from buildflow.faults.watch import telling
 
     invocation = invocation_of(ctx)
+    if real:
+        return _run_real(invocation, image, sample, codes_of(only), _pattern(point))
+    if image is not None or sample is not None:
+        raise BadInput("--image and --sample go with --real")
     asked = {
         "nics": nics, "volumes": volumes, "boot": boot, "made": new_volume, "delete": delete,
         "hosts": hosts, "attach": attach, "api": cinder,
@@ -315,6 +334,48 @@ def run(
     else:
         _print(invocation, result, _how(flow, world, input))
     return FOUND if result.failing else COMPLETE
+
+
+def _run_real(
+    invocation: Invocation,
+    image: Path | None,
+    sample: int | None,
+    codes: frozenset[str] | None,
+    points: re.Pattern[str] | None,
+) -> int:
+    """Single faults in both worlds: same plan, same outcome."""
+    import tempfile
+
+    from buildflow.faults.real import embedded, plans_of, spread
+    from buildflow.faults.scene_names import scene_called
+
+    if image is None or not image.is_file():
+        raise BadInput("--real needs the guest's image: --image FILE")
+    scene = scene_called("build-1n0v")
+    plans = plans_of(scene, codes)
+    if points is not None:
+        plans = [plan for plan in plans if points.fullmatch(plan[-1].name)]
+    plans = spread(plans, sample or len(plans))
+    home = invocation.settings.home
+    home.mkdir(parents=True, exist_ok=True)
+    found = []
+    with tempfile.TemporaryDirectory(prefix="faults-", dir=home) as folder:
+        world = embedded(invocation.settings, Path(folder), image.absolute())
+        for number, plan in enumerate(plans, start=1):
+            compared = world.compare(scene, plan)
+            found.append(compared)
+            if not invocation.quiet or not compared.alike:
+                sign = "same" if compared.alike else "DIFFERS"
+                invocation.say(f"{number}/{len(plans)}  {sign}  {compared}")
+    unlike = [each for each in found if not each.alike]
+    if invocation.json:
+        invocation.document({
+            "scenarios": len(found), "seconds": round(sum(each.seconds for each in found), 1),
+            "differences": len(unlike), "compared": [each.as_json() for each in found],
+        })  # fmt: skip
+    else:
+        print(f"{len(found)} plans played in both worlds, {len(unlike)} ended differently")
+    return FOUND if unlike else COMPLETE
 
 
 def _print(invocation: Invocation, result: Exploration, how: str) -> None:

@@ -17,12 +17,16 @@ from buildflow.faults.visit import At, Visit
 
 @dataclass(slots=True)
 class Point:
-    """One point: how often the run comes to it, and the names of the kinds that can strike."""
+    """One point: how often the run comes to it, and the names of the kinds that can strike.
+
+    `turn` is that of its first visit on this way: on the way back it may have had some before.
+    """
 
     name: str
     step: str
     at: At
     back: bool
+    turn: int = 1
     visits: int = 0
     kinds: dict[str, None] = field(default_factory=dict)
 
@@ -58,7 +62,9 @@ class _Lister:
         """See Chooser."""
         key = visit.name, visit.back
         if key not in self.known:
-            point = self.found.setdefault(key, Point(visit.name, visit.step, visit.at, visit.back))
+            point = self.found.setdefault(
+                key, Point(visit.name, visit.step, visit.at, visit.back, visit.turn)
+            )
             point.visits += 1
             point.kinds.update(dict.fromkeys(kind.name for kind in injector.options(visit)))
         if visit.at is At.EXECUTE:

@@ -82,12 +82,12 @@ def verify(
     flows: Mapping[str, Any],
     *,
     tables: Mapping[str, Table[Any]] | None = None,
-    rows: Sequence[joint.JointRow] = joint.TABLE,
+    rows: Sequence[joint.JointRow] | None = None,
 ) -> Proof:
-    """Check the tables, and each of `flows` against them. `rows` are the joint table's."""
+    """Check the tables, and each of `flows` against them. `rows` stand for the joint table's."""
     proof = Proof()
     chosen = TABLES if tables is None else tables
-    laws = Laws(chosen, rows)
+    laws = Laws(chosen, joint.TABLE if rows is None else rows)
     for name, table in chosen.items():
         proof.states[name], proof.transitions[name] = len(table.states), len(table.all_rows())
         proof.flaws += machine_flaws(name, table)
