@@ -34,6 +34,7 @@ from buildflow.distributed.jobs import Jobs
 from buildflow.drivers.simulated.factory import drivers_of
 from buildflow.flows.request import parse_request
 from tests.distributed.conftest import BOARDS, url_of
+from tests.distributed.crowd import copy_build, post_all
 from tests.distributed.fleet import Fleet
 from tests.lab.directories import open_directory
 from tests.lab.services import PostgreSQL, Service
@@ -154,9 +155,11 @@ def curve(servers: Servers, sizes: list[int], sample: int = 100) -> dict[int, di
             assert board.claim(posting)
             held.append(posting)
 
+        submit()
+        (first,) = board.posted()
         for size in sizes:
-            while posted < size:
-                submit()
+            ids = copy_build(engine.store, first, size - jobs.count())
+            post_all(board, ids)
             time.sleep(1.5)
             reading = _ms(lambda: board.posted(), 3)
             board._read_again_at = float("-inf")

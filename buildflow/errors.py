@@ -147,6 +147,10 @@ class HostUnusable(BuildflowError):
     exit_code = 4
 
 
+class HostElsewhere(HostUnusable):
+    """This process does not serve the host, and waiting will not change that."""
+
+
 class HypervisorBusy(HostUnusable):
     """Another process holds the embedded hypervisor's root, and did not let go in time."""
 

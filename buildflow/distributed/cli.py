@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import signal
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
 
 import typer
 
@@ -15,6 +15,9 @@ from buildflow.errors import BadInput
 
 if TYPE_CHECKING:
     from buildflow.engine.store import Row
+
+# a board says who has which job only when it is read as a whole
+_READABLE: Final = 1000
 
 Jobboard = Annotated[
     str | None,
@@ -282,8 +285,11 @@ def jobs(
         for each in retry or ():
             known.post(engine.store.find(each)["id"], ASKED)  # a conductor puts it on the board
         rows = known.listed(limit)
-    if jobboard:
-        board = Board(jobboard, "jobs")
+        asked = jobboard if known.count() <= _READABLE else None
+    if jobboard and asked is None:
+        invocation.say("buildflow: too many jobs to ask the board who has them; CONDUCTOR is empty")
+    if asked:
+        board = Board(asked, "jobs")
         holders: dict[str, list[str]] = {}
         try:
             holders = board.holders({row["build"] for row in rows})

@@ -16,7 +16,7 @@ from buildflow.drivers.protocols import (
     Thing,
     VolumeDriver,
 )
-from buildflow.errors import HostUnusable
+from buildflow.errors import HostElsewhere
 
 
 class LazyHosts(Mapping[str, ComputeDriver]):
@@ -120,12 +120,12 @@ class World:
         return [host for host in self.computes if host not in self._standby]
 
     def on(self, host: str) -> ComputeDriver:
-        """The hypervisor of `host`. Raises HostUnusable for one that is not served here."""
+        """The hypervisor of `host`. Raises HostElsewhere for one that is not served here."""
         try:
             return self.computes[host]
         except KeyError:
             served = ", ".join(self.computes)
-            raise HostUnusable(
+            raise HostElsewhere(
                 f"host {host!r} is not served by this process (it serves {served})"
             ) from None
 

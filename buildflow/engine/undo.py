@@ -20,7 +20,13 @@ from buildflow.engine.clock import stamp
 from buildflow.engine.staging import RESIDUE, UNDONE, Staging
 from buildflow.engine.step import Step
 from buildflow.engine.store import Row
-from buildflow.errors import InvalidTransition, Refused, StateConflict, one_line
+from buildflow.errors import (
+    HostElsewhere,
+    InvalidTransition,
+    Refused,
+    StateConflict,
+    one_line,
+)
 from buildflow.states import power, task
 from buildflow.states.machine import OWNER_OF, TABLES
 
@@ -127,7 +133,7 @@ class Undoing(Staging):
 
         try:
             once()
-        except Refused:
+        except _FINAL:
             raise
         except Exception:
             # only now: an undo that works at once, as nearly all do, needs no such apparatus
@@ -226,6 +232,9 @@ class Undoing(Staging):
     hear_of_stop: Callable[[], None]
 
 
+_FINAL = (Refused, HostElsewhere)
+
+
 def _may_pass(error: BaseException) -> bool:
     """Whether an undo is worth trying again: not when the world would answer no again."""
-    return isinstance(error, Exception) and not isinstance(error, Refused)
+    return isinstance(error, Exception) and not isinstance(error, _FINAL)

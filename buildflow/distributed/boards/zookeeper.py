@@ -101,4 +101,5 @@ def make(conf: dict[str, Any], expiry_s: float) -> ZookeeperBoard:
         command_retry=KazooRetry(max_tries=3, max_delay=1.0),
         **options,
     )
-    return ZookeeperBoard("buildflow", conf, client=client)
+    # whoever is notified of jobs costs a thread, and a second at the end
+    return ZookeeperBoard("buildflow", conf, client=client, emit_notifications=False)

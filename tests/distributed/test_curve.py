@@ -1,0 +1,78 @@
+"""A long board is as quick as a short one: submit, claim and list among 100, 1,000, 10,000 jobs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from buildflow.distributed.board import Board, Posting
+from tests.distributed.conftest import BOARDS
+from tests.distributed.crowd import copy_build, post_all
+from tests.distributed.fleet import IMAGE, Fleet
+
+SIZES = (100, 1_000, 10_000)
+
+
+def _quickest(act: Callable[[], Any], times: int) -> float:
+    """Milliseconds of the quickest of so many calls: what others do on this machine is left out."""
+    taken = []
+    for _ in range(times):
+        begun = time.perf_counter()
+        act()
+        taken.append(time.perf_counter() - begun)
+    return min(taken) * 1e3
+
+
+@pytest.mark.services
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", list(BOARDS))
+def test_submit_claim_and_list_stay_flat(new_fleet: Callable[..., Fleet], kind: str) -> None:
+    fleet = new_fleet(kind)
+    first = fleet.submit("vm0", memory_mib=64)
+    numbers = iter(range(1_000_000))
+
+    def submit() -> None:
+        words = ("submit", f"vm-{next(numbers)}", "--image", IMAGE, "--memory", "64")
+        assert fleet.call(*words)["posted"]
+
+    curve: dict[int, dict[str, float]] = {}
+    conductor = Board(fleet.jobboard, "conductor")
+    for size in SIZES:
+        post_all(fleet.board, copy_build(fleet.engine.store, first, size - fleet.jobs.count()))
+        assert fleet.board.count() == len(fleet.board.posted()) == fleet.jobs.count() == size
+        conductor._read_again_at = float("-inf")
+        begun = time.perf_counter()
+        conductor.next()
+        reading = (time.perf_counter() - begun) * 1e3
+        # it is shared by all claims that follow, and may take a tenth of the time: counted apart
+        conductor._read_again_at = float("inf")
+        held: list[Posting] = []
+
+        def claim(held: list[Posting] = held) -> None:
+            posting = conductor.next()
+            assert posting is not None
+            assert fleet.jobs.glance(posting.build) is not None
+            assert conductor.claim(posting)
+            held.append(posting)
+
+        curve[size] = {
+            "submit": _quickest(submit, 3),
+            "claim": _quickest(claim, 10),
+            "list": _quickest(lambda: fleet.call("list"), 2),
+            "jobs": _quickest(lambda: fleet.call("jobs"), 2),
+            "reading": reading,
+        }
+        for posting in held:
+            conductor.consume(posting)
+            fleet.board.post(posting.build)
+    conductor.close()
+    print(f"\n{kind}: ms, from the command line but for claim and reading")
+    print(f"{'jobs':>8}" + "".join(f"{name:>10}" for name in curve[100]))
+    for size, row in curve.items():
+        print(f"{size:>8}" + "".join(f"{value:>10.1f}" for value in row.values()))
+    for name in ("submit", "claim", "list", "jobs"):
+        short, long = curve[100][name], curve[10_000][name]
+        assert long < 3 * short + 25, f"{name} takes {long:.0f} ms among 10,000, {short:.0f} at 100"
