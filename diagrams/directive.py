@@ -9,13 +9,16 @@ everything else the picture as text. The options are those of `draw`.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import re
+from typing import Any, ClassVar, Final
 
 from docutils import nodes  # type: ignore[import-untyped]
 from docutils.parsers.rst import Directive, directives  # type: ignore[import-untyped]
 
 from buildflow.diagrams.drawing import KINDS, draw
 from buildflow.errors import BuildflowError
+
+_SMALLEST: Final = 0.7  # of its size, at which small letters can still be read
 
 
 class Diagram(Directive):  # type: ignore[misc]
@@ -46,9 +49,18 @@ class Diagram(Directive):  # type: ignore[misc]
         block = nodes.literal_block(text, text, language="none")
         if not picture:
             return [block]
-        inline = picture.partition("?>")[2].lstrip()  # without the XML declaration
-        html = nodes.raw("", f'<div style="overflow-x:auto">{inline}</div>', format="html")
+        html = nodes.raw("", _frame(picture), format="html")
         return [html, _but_html(block)]
+
+
+def _frame(picture: str) -> str:
+    """An SVG for a page: it shrinks with its column as far as it can be read, then scrolls."""
+    inline = picture.partition("?>")[2].lstrip()  # without the XML declaration
+    wide = re.search(r'<svg [^>]*width="([\d.]+)"', inline)
+    least = round(float(wide.group(1)) * _SMALLEST) if wide else 0
+    style = f"max-width:100%;min-width:{least}px;height:auto"
+    svg = inline.replace("<svg ", f'<svg style="{style}" ', 1)
+    return f'<div style="overflow-x:auto">{svg}</div>'
 
 
 def _but_html(block: nodes.Node) -> nodes.Node:

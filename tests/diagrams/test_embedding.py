@@ -110,6 +110,7 @@ def test_the_directive_draws_in_html_and_writes_in_text(project: Path) -> None:
 
     assert done.stderr == ""
     assert page.count("<svg ") == 1
+    assert "max-width:100%;min-width:" in page  # it shrinks with its column
     assert "port:10" in page
     assert "==&gt;  active" in page
     done = build_pages(project, "text")

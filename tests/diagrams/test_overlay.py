@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from buildflow.diagrams import draw, report
+from buildflow.diagrams import KINDS, draw, report
 from buildflow.diagrams.drawing import Subject, machines_of
 from buildflow.diagrams.example import example_build
 from buildflow.diagrams.extract import recorded
@@ -18,7 +18,8 @@ from buildflow.diagrams.extract.engine_moves import ENGINE_MOVES, REPORTS
 from buildflow.diagrams.extract.moments import moments
 from buildflow.diagrams.model import Outcome, Run
 from buildflow.diagrams.overlay import node_runs, ordinal, seconds
-from buildflow.drivers.simulated import PAUSES, POWERS_OFF, WorldOptions
+from buildflow.drivers.simulated import PAUSES, POWERS_OFF, WorldOptions, export
+from buildflow.drivers.simulated.names import chap_password
 from buildflow.engine.points import FailAt, InjectedFault, Point
 from buildflow.errors import BadInput
 from buildflow.states import InstanceStates
@@ -297,3 +298,24 @@ def test_ordinals() -> None:
     numbers = (1, 2, 3, 4, 11, 12, 13, 21, 112)
     told = [ordinal(n) for n in numbers]
     assert told == ["1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "21st", "112th"]
+
+
+def test_no_secret_is_in_any_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not of a build whose volume was exported with a password, in no format, nor in its report."""
+    given: list[str] = []
+
+    def remembered(attachment_id: str) -> str:
+        given.append(chap_password(attachment_id))
+        return given[-1]
+
+    monkeypatch.setattr(export, "chap_password", remembered)
+    build = example_build(volumes=[{"size": 1}])
+    formats = ("text", "mermaid", "dot", "svg", "json")
+    pictures = [
+        draw(kind, format=made, style="tree", build=build) for kind in KINDS for made in formats
+    ]
+
+    assert given
+    for picture in (*pictures, report(build).encode()):
+        assert not any(secret.encode() in picture for secret in given)
+        assert b"auth_password" not in picture
