@@ -150,7 +150,7 @@ def diff(
             for row in engine.store.unfinished():
                 shown = engine.show(row["id"])
                 in_flight.append({**shown, "history": engine.history(row["id"])})
-    data = compare(old, new, format=chosen, what=what, builds=in_flight)
+    data = compare(old, new, format=chosen, what=what, builds=in_flight, say=invocation.say)
     write(invocation, data, output, chosen)
     return 0
 

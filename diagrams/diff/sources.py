@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Final
@@ -41,8 +42,10 @@ def dump(snapshot: Snapshot) -> dict[str, Any]:
     return {"kind": "snapshot", "version": 1, "models": models}
 
 
-def load(where: str, *, repository: Path | None = None) -> Snapshot:
-    """The snapshot in the file `where`, else of the git revision `where`.
+def load(
+    where: str, *, repository: Path | None = None, say: Callable[[str], None] | None = None
+) -> Snapshot:
+    """The snapshot in the file `where`, else of the git revision `where`, which `say` is told of.
 
     Raises BadInput when it is neither.
     """
@@ -53,7 +56,7 @@ def load(where: str, *, repository: Path | None = None) -> Snapshot:
         except (OSError, UnicodeDecodeError) as error:
             raise BadInput(f"can't read {where}: {error}") from None
         return parse(text, where)
-    return _of_revision(where, repository or _repository())
+    return _of_revision(where, repository or _repository(), say)
 
 
 def parse(text: str, where: str) -> Snapshot:
@@ -104,7 +107,7 @@ def _git(repository: Path, *arguments: str) -> subprocess.CompletedProcess[bytes
         raise HostUnusable("git is not installed; compare saved JSON files instead") from None
 
 
-def _of_revision(revision: str, repository: Path) -> Snapshot:
+def _of_revision(revision: str, repository: Path, say: Callable[[str], None] | None) -> Snapshot:
     found = _git(
         repository, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"
     )
@@ -114,6 +117,8 @@ def _of_revision(revision: str, repository: Path) -> Snapshot:
     archive = _git(repository, "archive", "--format=tar", commit, *_FOLDERS)
     if archive.returncode != 0:
         raise BadInput(f"revision {revision!r} has no {', '.join(_FOLDERS)}")
+    if say is not None:
+        say(f"reading the definitions of {revision} ...")
     with tempfile.TemporaryDirectory(prefix="buildflow-diff-") as folder:
         with tarfile.open(fileobj=BytesIO(archive.stdout)) as files:
             files.extractall(folder, filter="data")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
@@ -32,16 +32,18 @@ def diff(
     what: str | None = None,
     builds: Iterable[Mapping[str, Any]] = (),
     repository: Path | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> bytes:
     """What differs from `a` to `b`, each a saved JSON file or a git revision, with verdicts.
 
     `what` keeps one part: flow, vm, task, power or joint. `builds` are dicts as `buildflow show`
-    prints them: each that is in flight gets a verdict of its own. Raises BadInput or HostUnusable.
+    prints them: each that is in flight gets a verdict of its own. `say` is told what takes a while.
+    Raises BadInput or HostUnusable.
     """
     if format not in ("text", "json"):
         raise BadInput(f"a diff is written as text or json, not {format}")
     with ThreadPoolExecutor(2) as both:  # each revision is drawn by a process of its own
-        old, new = both.map(partial(load, repository=repository), (a, b))
+        old, new = both.map(partial(load, repository=repository, say=say), (a, b))
     if what is not None:
         old, new = _part(old, what, a), _part(new, what, b)
     elif len(old) != len(new):  # one model on one side: compare that one alone
