@@ -14,10 +14,12 @@ import pwd
 import signal
 import sys
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
-UUID = "6f9619ff-8b86-4d01-b42d-00cf4fc964ff"
+# one for each process that runs tests; its programs inherit it
+UUID = os.environ.setdefault("LIFE_UUID", str(uuid.uuid4()))
 
 
 def say(**facts: Any) -> None:
