@@ -142,6 +142,9 @@ class Board:
 
         def question(board: Any) -> None:
             _rebind(posting.job, board)
+            if self.kind == "etcd" and board.find_owner(posting.job):
+                # asked first, by one read: a claim that fails costs etcd two writes for its lease
+                raise exceptions.UnclaimableJob("somebody has it")
             if self.kind == "zookeeper":
                 board.claim(posting.job, self.who)
             else:

@@ -99,7 +99,7 @@ class Conductor:
         self._ahead: deque[tuple[Posting, Row | None]] = deque()
         self._ahead_at = 0.0
         self._sick: dict[str, str] = {}  # hosts of ours that can't be used, and why
-        self._said = ""
+        self._said: set[str] = set()
 
     # --- the loop --------------------------------------------------------------------------------
 
@@ -203,7 +203,7 @@ class Conductor:
         with self._lock:
             self._work[build] = work
             self.metrics.running(len(self._work))
-        self._said = ""
+        self._said.clear()
         self.metrics.claimed()
         self._pool.submit(self._carry, work)
         return True
@@ -441,6 +441,6 @@ class Conductor:
 
     def _event_once(self, line: str) -> None:
         """Say something that may go on for long, and that several threads find out."""
-        if line != self._said:
-            self._said = line
+        if line not in self._said:
+            self._said.add(line)
             self._event(line)

@@ -55,7 +55,7 @@ class ZookeeperBoard(ZookeeperJobBoard):  # type: ignore[misc]
 
     def _fetch_jobs(self, ensure_fresh: bool = False) -> Any:
         if self._last_states and self._last_states[0] in self.NO_FETCH_STATES:
-            raise JobFailure("the connection is lost")
+            raise JobFailure("no connection") from ConnectionLoss()
         return super()._fetch_jobs(ensure_fresh)
 
     def _on_job_posting(self, children: Iterable[str], delayed: bool = True) -> None:
