@@ -43,7 +43,7 @@ lint: venv ## style, format and types
 	@$(BIN)/mypy tests
 
 .PHONY: lab
-lab: debian venv openstack ## bring a small real OpenStack up and leave it up
+lab: debian venv guest openstack ## bring a small real OpenStack up and leave it up
 	@$(BIN)/python -m tests.lab.openstack up
 
 .PHONY: lab-down

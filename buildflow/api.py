@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -19,10 +20,13 @@ from buildflow.config import Settings
 from buildflow.drivers.world import World
 from buildflow.engine.core import Engine, Handle, Handles
 from buildflow.engine.guard import Decision, Intention, decide
+from buildflow.engine.staging import UNDONE
 from buildflow.engine.store import ENDED, Row
+from buildflow.errors import HostUnusable
 from buildflow.flows.build import build_flow, normalise
 from buildflow.flows.delete import delete_flow
 from buildflow.flows.prebuild import validate
+from buildflow.flows.reach import require_reach
 from buildflow.flows.request import BuildRequest, parse_request
 
 WorldFactory = Callable[[Settings], World]
@@ -115,7 +119,28 @@ class VmEngine(Engine):
         row = self.store.find(name)
         if row["status"] in ENDED and self._is_conducted(row, Intention.DELETE):
             return self._ask_conductor(row, Intention.DELETE)
+        if row["status"] in ENDED:
+            self._require_reach(row)
         return super().delete(row["id"])
+
+    def take_up(self, row: Row, intention: Intention) -> Handle:
+        """See Engine.take_up. Its handle raises HostUnusable, with nothing done, when what the
+        build has made is out of reach.
+        """
+        try:
+            self._require_reach(row)
+        except HostUnusable as error:
+            future: Future[None] = Future()
+            future.set_exception(error)
+            return Handle(self, row["id"], future)
+        return super().take_up(row, intention)
+
+    def _require_reach(self, row: Row) -> None:
+        if not _is_a_machine(row):
+            return
+        left = [each for each in self.store.effects(row["id"]) if each["state"] != UNDONE]
+        if left:
+            require_reach(self.world, left)
 
     def cleanup(self, name: str | None = None) -> Handles:
         """See Engine.cleanup. What is on the host of a conductor that lives is left to it."""
@@ -147,7 +172,7 @@ class VmEngine(Engine):
 
     def removal(self, row: Row, flow: Any) -> Any:
         """The delete flow; for a flow of your own the general one."""
-        if row["flow"] == f"{build_flow.__module__}:{build_flow.__qualname__}":
+        if _is_a_machine(row):
             return delete_flow(**row["inputs"])
         return super().removal(row, flow)
 
@@ -166,6 +191,11 @@ class VmEngine(Engine):
             if self._world is not None:
                 self._world.close()
                 self._world = None
+
+
+def _is_a_machine(row: Row) -> bool:
+    """Whether it is of our own flow, and not of one that somebody has registered."""
+    return bool(row["flow"] == f"{build_flow.__module__}:{build_flow.__qualname__}")
 
 
 def normalise_inputs(inputs: Row) -> Row:

@@ -99,6 +99,9 @@ class Auditor:
             step = self._step(effect)
             if step is None:
                 raise HostUnusable(f"this version's flow has no step {effect['step']!r}")
+            elsewhere = step.elsewhere(effect["facts"])
+            if elsewhere is not None:
+                raise HostUnusable(elsewhere)
             step.delete(effect["key"], effect["facts"])
         except BuildflowError as error:
             found.failed.append({**entry, "reason": error.summary})
@@ -111,7 +114,9 @@ class Auditor:
             return False  # somebody is at work on it, or it says itself what it lacks
         try:
             step = self._step(effect)
-            return step is not None and not step.exists(effect["key"], effect["facts"])
+            if step is None or step.elsewhere(effect["facts"]) is not None:
+                return False  # it cannot be seen from here
+            return not step.exists(effect["key"], effect["facts"])
         except BuildflowError:
             return False
 

@@ -26,6 +26,16 @@ class NetworkChoice:
     def _for_port(self, port: Json) -> NetworkDriver:
         return self._user if serves(port["network"]["id"]) else self._other
 
+    def place(self, facts: Json) -> str:
+        """Of a port that is asked for, or of one that is there."""
+        port, request = facts.get("port"), facts.get("request")
+        if port is not None:
+            driver = self._for_port(port)
+        else:
+            driver = self._for_request(PortRequest(**(request or {"network": None})))
+        place = getattr(driver, "place", None)
+        return driver.name if place is None else str(place(facts))
+
     def check(self) -> None:
         """See that the other one can be used."""
         self._other.check()

@@ -138,7 +138,10 @@ Pause = Callable[[float], None]
 
 @runtime_checkable
 class Driver(Protocol):
-    """What all drivers have."""
+    """What all drivers have. One that may speak to several clouds or hypervisors also has
+    `place(facts)`: where the effect with these facts is, in words that tell those apart and are the
+    same in every process. Else its name will do.
+    """
 
     @property
     def name(self) -> str:

@@ -129,6 +129,16 @@ class World:
                 f"host {host!r} is not served by this process (it serves {served})"
             ) from None
 
+    def place(self, service: str, facts: Mapping[str, Any]) -> str | None:
+        """Where the driver of `service` (compute, network, volume) has or would have the effect
+        with these facts: see the protocol. None for one that is in the store itself.
+        """
+        if service == "capacity":
+            return None
+        driver: Any = self.on(facts["host"]) if service == "compute" else self._service(service)
+        place = getattr(driver, "place", None)
+        return str(driver.name if place is None else place(facts))
+
     def drivers(self, *, opened: bool = False) -> Iterator[Driver]:
         """Each driver once, of the hosts that are not only stood by for; with `opened` those that
         were needed so far.

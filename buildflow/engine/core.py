@@ -213,7 +213,11 @@ class Engine(Carrier):
                         f"build {row['id']} is being worked on by a process that lives;"
                         " `buildflow cancel` stops it"
                     )
-        return [self.start(row, intention) for row in rows]
+        return [self.take_up(row, intention) for row in rows]
+
+    def take_up(self, row: Row, intention: Intention) -> Handle:
+        """Go on with one that was left behind; an engine may first see whether it can."""
+        return self.start(row, intention)
 
     def cancel(self, name: str, reason: str = "cancelled") -> bool:
         """Ask a build to stop and roll back, wherever it runs. False when it has ended already."""

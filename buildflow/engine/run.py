@@ -240,6 +240,7 @@ class Run(Undoing):
         fresh = effect is None
         if effect is None:
             facts = _json_safe(step, step.facts(**inputs))
+            facts.update(step.origin(facts))
             unneeded = step.without_effect(facts)
             if unneeded is not None:
                 self.commit()

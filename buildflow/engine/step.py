@@ -165,6 +165,16 @@ class Step(task.Task):  # type: ignore[misc]
         """The work of a step that makes no effect."""
         raise NotImplementedError
 
+    def origin(self, facts: Json) -> Json:
+        """What is kept beside `facts`, so that `elsewhere` can tell by it whose the effect is."""
+        return {}
+
+    def elsewhere(self, facts: Json) -> str | None:
+        """Why this process, as it is set up, could neither find nor undo the effect; None if it
+        could. To look in the wrong place would find nothing, and call that gone.
+        """
+        return None
+
     def exists(self, key: str, facts: Json) -> bool:
         """Whether the effect of a complete build is there; an audit asks."""
         return self.find(key, facts) is not None

@@ -124,6 +124,9 @@ class Undoing(Staging):
         return sorted(kinds)
 
     def _delete(self, step: Step, effect: Row) -> None:
+        elsewhere = step.elsewhere(effect["facts"])
+        if elsewhere is not None:
+            raise Refused(elsewhere)
         clock = self.clock
         start = clock.monotonic()
 

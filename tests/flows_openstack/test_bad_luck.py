@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from buildflow.engine.guard import Intention
 from buildflow.engine.run import Run
-from buildflow.errors import BadInput, Conflict, HostUnusable, NotFound
-from tests.flows_openstack.bed import PATIENCE_S, READY, Bed, at, both, together
+from buildflow.engine.staging import Halt
+from buildflow.errors import BadInput, Conflict, HostUnusable, NotFound, StoreError
+from tests.flows_openstack.bed import PATIENCE_S, READY, Bed, at, both, raising, together
 from tests.lab.guest import GuestImages
 from tests.lab.openstack import NETWORK, Fault
 
@@ -34,6 +36,47 @@ def test_a_missing_service_identity_is_found_out_first(bed: Bed, guest_images: G
     made = [{"size": 1}]
     refused(bed, HostUnusable, "service token", os_service_cloud=None, volumes=made, **image)
     refused(bed, HostUnusable, "may not bind", os_service_cloud=None)
+
+
+def test_from_the_wrong_place_nothing_is_undone_and_nothing_called_gone(bed: Bed) -> None:
+    row = bed.build()
+    bed.is_up(row)
+    without_cloud = bed.engine(os_cloud=None, os_service_cloud=None)
+    with pytest.raises(HostUnusable, match="not within reach: it was made by neutron of project"):
+        without_cloud.delete(row["id"])
+    without_rights = bed.engine(os_service_cloud=None)
+    with pytest.raises(HostUnusable, match="--os-service-cloud"):
+        without_rights.delete(row["id"])
+    bed.is_up(row)
+    # and where nobody has asked first, each undo does
+    listed = without_cloud.store.find(row["id"])
+    left = without_cloud.start(listed, Intention.DELETE).wait(PATIENCE_S)
+    assert left["status"] == "residue"
+    reasons = {effect["kind"]: effect["reason"] for effect in left["residue"]}
+    assert set(reasons) == {"port", "binding", "reservation", "attachment", "attached"}
+    assert "it was made by cinder of project" in reasons["attached"]
+    assert "speaks to local" in reasons["attached"]
+    [volume_id] = bed.volumes
+    assert bed.witness.status(volume_id) == "in-use"
+    [handle] = bed.engine().cleanup(row["id"])
+    bed.nothing_is_left(handle.wait(PATIENCE_S))
+
+
+def test_a_resume_from_the_wrong_place_touches_nothing(bed: Bed) -> None:
+    lost = bed.engine(at("execute", "define", raising(Halt(StoreError("as a crash leaves it")))))
+    handle = lost.build(**bed.request())
+    with pytest.raises(StoreError):
+        handle.wait(PATIENCE_S)
+    lost.close()
+    elsewhere = bed.engine(os_cloud=None, os_service_cloud=None)
+    for revert in (False, True):
+        [again] = elsewhere.resume([handle.id], revert=revert)
+        with pytest.raises(HostUnusable, match="not within reach"):
+            again.wait(PATIENCE_S)
+    [volume_id] = bed.volumes
+    assert bed.witness.status(volume_id) == "in-use"
+    [again] = bed.engine().resume([handle.id], revert=True)
+    bed.rolled_back(again.wait(PATIENCE_S))
 
 
 def test_no_such_volume_network_port_or_image(bed: Bed) -> None:

@@ -80,6 +80,10 @@ class LibvirtDriver:
 
     # --- the driver -------------------------------------------------------------------------------
 
+    def place(self, facts: Json) -> str:
+        """The hypervisor."""
+        return self.connection.place
+
     def check(self) -> None:
         """Open the connection and look for qemu-img and a way in for QEMU. Raises HostUnusable."""
         if shutil.which("qemu-img") is None:

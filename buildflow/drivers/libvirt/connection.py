@@ -16,6 +16,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit, urlunsplit
 
 import libvirt
 
@@ -55,6 +56,15 @@ class Connection:
         self._say: Say = say or (lambda _message: None)
         self._lock = threading.Lock()
         self._connection: Any = None
+
+    @property
+    def place(self) -> str:
+        """Whose domains these are: the embedded driver's root, or the URI without credentials."""
+        if self.target.root is not None:
+            return f"the hypervisor in {self.target.root.resolve()}"
+        parts = urlsplit(self.target.uri)
+        netloc = parts.netloc.rpartition("@")[2]
+        return f"the hypervisor at {urlunsplit(parts._replace(netloc=netloc))}"
 
     def open(self) -> Any:
         """The open `virConnect`. Raises HypervisorBusy or HostUnusable."""

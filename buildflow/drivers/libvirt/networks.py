@@ -44,6 +44,10 @@ class LibvirtNetworkDriver:
         self._connection = connection
         self._records = PortRecords(directory)
 
+    def place(self, facts: Json) -> str:
+        """The hypervisor that has the networks."""
+        return f"the networks of {self._connection.place}"
+
     def check(self) -> None:
         """Open the connection. Raises HostUnusable."""
         self._connection.open()

@@ -60,6 +60,10 @@ class CinderVolumes:
         self._lock = threading.Lock()
         self._chosen: Attachments | Legacy | None = None
 
+    def place(self, facts: Json) -> str:
+        """The project, whose id no other cloud has."""
+        return f"{self.name} of project {self._cloud.project_id}"
+
     # --- the service -----------------------------------------------------------------------------
 
     def check(self) -> None:

@@ -59,6 +59,10 @@ class NeutronPorts:
         self._owns_cloud = owns_cloud or cloud is None
         self._extensions: frozenset[str] | None = None
 
+    def place(self, facts: Json) -> str:
+        """The project, whose id no other cloud has."""
+        return f"{self.name} of project {self._cloud.project_id}"
+
     # --- the service -----------------------------------------------------------------------------
 
     def check(self) -> None:

@@ -65,6 +65,7 @@ class Cloud:
         self._service: Connection | None = None
         self._cinder: dict[str, Any] = {}
         self._sends_service_token = False
+        self._project: str | None = None
 
     @property
     def connection(self) -> Connection:
@@ -87,8 +88,10 @@ class Cloud:
 
     @property
     def project_id(self) -> str:
-        """The user's project."""
-        return str(self.connection.session.get_project_id())
+        """The user's project; asked for once, for Keystone may be down when it is wanted again."""
+        if self._project is None:
+            self._project = str(self.connection.session.get_project_id())
+        return self._project
 
     def roles(self, connection: Connection) -> frozenset[str]:
         """Names of the roles that an identity has in its project."""

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.lab.directories import CACHE
+from tests.lab.guest import make
 from tests.lab.openstack.environment import ensure_environment
 from tests.lab.openstack.lab import NETWORK, OpenStackLab
 from tests.lab.openstack.schema import ensure_template
@@ -22,13 +23,14 @@ def main() -> int:
     parser.add_argument("action", choices=["setup", "up", "down", "show"])
     parser.add_argument("--dir", type=Path, default=DIRECTORY, help="where the lab's files are")
     parser.add_argument("--port", type=int, default=BASE_PORT, help="first of its twenty ports")
+    parser.add_argument("--bridge", default="br-lab", help="the bridge that carries its network")
     options = parser.parse_args()
     try:
         if options.action == "setup":
             ensure_environment()
             ensure_template()
         elif options.action == "up":
-            _up(options.dir, options.port)
+            _up(options.dir, options.port, options.bridge)
         elif options.action == "down":
             OpenStackLab.attach(options.dir).stop()
             shutil.rmtree(options.dir)
@@ -40,7 +42,7 @@ def main() -> int:
     return 0
 
 
-def _up(directory: Path, port: int) -> None:
+def _up(directory: Path, port: int, bridge: str) -> None:
     try:
         lab = OpenStackLab.attach(directory)
     except LabError:
@@ -52,20 +54,22 @@ def _up(directory: Path, port: int) -> None:
         lab.stop()  # what is left of one that half died
     shutil.rmtree(directory, ignore_errors=True)
     print(f"OpenStack: starting in {directory} (about ten seconds)", flush=True)
-    lab = OpenStackLab(directory, port, lasting=True)
+    lab = OpenStackLab(directory, port, bridge=bridge, lasting=True)
     lab.start()
     if os.geteuid() == 0 and not lab.bridge.exists:
         lab.start_bridge()
+    lab.upload_image("guest", make(CACHE / "guest").qcow2)
     _show(lab)
 
 
 def _show(lab: OpenStackLab) -> None:
     print("OpenStack is up. To talk to it:\n")
-    print("  export " + " ".join(f"{name}={value}" for name, value in lab.env.items()))
+    variables = {**lab.env, "BUILDFLOW_OS_SERVICE_CLOUD": "labsvc"}
+    print("  export " + " ".join(f"{name}={value}" for name, value in variables.items()))
     bridge = f"on bridge {lab.bridge.name}" if lab.bridge.server.alive else "without a bridge"
     print(f"\nclouds: lab (tenant), labadmin, labsvc (service role); network {NETWORK},")
     print(f"{lab.subnet} {bridge}; tgtd: TGT_IPC_SOCKET={lab.tgt.socket} tgtadm ...")
-    print("To end it: make lab-down")
+    print("image `guest`, which boots. To end it: make lab-down")
 
 
 if __name__ == "__main__":

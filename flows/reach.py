@@ -1,0 +1,35 @@
+"""Whether what a build has made can be undone from here, asked before anything of it is touched.
+
+Another cloud, another hypervisor, or credentials that may not detach: an undo would find nothing
+and call that gone, or take the guest away and leave its volume. So it is refused as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from buildflow.drivers.world import World
+from buildflow.errors import HostUnusable
+from buildflow.flows.effects import KINDS
+from buildflow.flows.steps import elsewhere
+
+
+def require_reach(world: World, effects: Iterable[dict[str, Any]]) -> None:
+    """Raise HostUnusable, with the cure, when one of these effects cannot be undone from here:
+    it is elsewhere, or its service cannot be used.
+    """
+    services = set()
+    for effect in effects:
+        kind = KINDS.get(effect["kind"])
+        if kind is None:
+            continue  # of a flow that is not ours
+        facts = effect["facts"]
+        made, here = facts.get("place"), world.place(kind.service, facts)
+        if made is not None and made != here:
+            raise HostUnusable(f"{kind.what} is not within reach: {elsewhere(made, here)}")
+        services.add(kind.service)
+    if "volume" in services:
+        world.volume.check()
+    if "network" in services:
+        world.network.check()
