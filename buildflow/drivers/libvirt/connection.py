@@ -67,12 +67,13 @@ class Connection:
         return f"the hypervisor at {urlunsplit(parts._replace(netloc=netloc))}"
 
     def open(self) -> Any:
-        """The open `virConnect`. Raises HypervisorBusy or HostUnusable."""
+        """A `virConnect` that answers. Raises HypervisorBusy or HostUnusable."""
         connection = self._connection
-        if connection is not None and connection.isAlive():
+        if connection is not None and self._answers(connection):
             return connection
         with self._lock:
-            if self._connection is None or not self._connection.isAlive():
+            # another thread may have replaced it meanwhile
+            if self._connection is None or not self._answers(self._connection):
                 self._forget()
                 self._connection = self._open()
             return self._connection
@@ -90,6 +91,19 @@ class Connection:
         """Close the connection. An embedded root stays open, and held, until this process exits."""
         with self._lock:
             self._forget()
+
+    def _answers(self, connection: Any) -> bool:
+        # libvirt sees that a daemon is gone only when the next call fails, whose answer would then
+        # be lost for want of a connection. So a call that changes nothing goes first (70 us).
+        if not connection.isAlive():
+            return False
+        if not self.target.has_daemon:
+            return True
+        try:
+            connection.getLibVersion()
+        except libvirt.libvirtError:
+            return False
+        return True
 
     def _forget(self) -> None:
         connection, self._connection = self._connection, None

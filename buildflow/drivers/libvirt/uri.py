@@ -44,6 +44,11 @@ class Target:
         return self.kind in (Kind.SYSTEM, Kind.REMOTE)
 
     @property
+    def has_daemon(self) -> bool:
+        """Whether another process answers our calls, which may end when it likes."""
+        return self.kind in (Kind.SESSION, Kind.SYSTEM, Kind.REMOTE)
+
+    @property
     def has_networks(self) -> bool:
         """Whether the libvirt network API answers."""
         return self.kind in (Kind.SYSTEM, Kind.REMOTE, Kind.TEST)

@@ -6,13 +6,14 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from buildflow.config import Settings
 from buildflow.drivers.libvirt import connection
-from buildflow.drivers.protocols import ComputeDriver, Image, PortRequest
+from buildflow.drivers.protocols import ComputeDriver, Image, Json, PortRequest
 from buildflow.drivers.registry import open_driver
 from buildflow.errors import BuildflowError, DriverError, HostUnusable
 from tests.drivers.libvirt.guests import Guest, command_line
@@ -34,11 +35,29 @@ def compute(libvirtd: PrivateLibvirtd, home: Path) -> Iterator[ComputeDriver]:
     if libvirtd.pid is None:
         libvirtd.start()
     driver = open_driver("compute", Settings(home=home, connect=libvirtd.uri))
+    before = things(driver)
     yield driver
     if libvirtd.pid is None:
         libvirtd.start()
-    assert [t for t in driver.inventory() if t.kind != "process"] == []
+    assert things(driver) == before
     driver.close()
+
+
+def things(driver: ComputeDriver) -> set[tuple[str, str]]:
+    """What the driver sees, without QEMUs of other hypervisors."""
+    return {(thing.kind, thing.id) for thing in driver.inventory() if thing.kind != "process"}
+
+
+@contextmanager
+def removed_at_the_end(libvirtd: PrivateLibvirtd, guest: Guest) -> Iterator[Guest]:
+    """Whatever a test did to libvirtd, and however it ended: the guest goes."""
+    try:
+        yield guest
+    finally:
+        if libvirtd.pid is None:
+            libvirtd.start()
+        guest.remove()
+        assert command_line(guest.uuid) == b""
 
 
 @pytest.fixture
@@ -51,24 +70,30 @@ def taps(network: LabNetwork) -> set[str]:
     return {tap.name for tap in Path("/sys/class/net", network.bridge, "brif").iterdir()}
 
 
-@pytest.mark.parametrize("after_s", [0.0, 0.03, 0.1, 0.2, 0.3, 0.45])
+@pytest.fixture
+def port(libvirtd: PrivateLibvirtd, lab_network: LabNetwork, home: Path) -> Iterator[Json]:
+    networks = open_driver("network", Settings(home=home, connect=libvirtd.uri))
+    key = str(uuid.uuid4())
+    port = networks.create_port(key, "instance", "web", PortRequest(lab_network.name))
+    yield port
+    networks.delete_port(key, port)
+    networks.close()
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.03, 0.1, 0.2, 0.3, 0.6])
 def test_in_mid_start(
     compute: ComputeDriver,
     libvirtd: PrivateLibvirtd,
     lab_network: LabNetwork,
     image: Image,
-    home: Path,
+    port: Json,
     after_s: float,
 ) -> None:
     before = taps(lab_network)
-    networks = open_driver("network", Settings(home=home, connect=libvirtd.uri))
-    port_key = str(uuid.uuid4())
-    port = networks.create_port(port_key, "instance", "web", PortRequest(lab_network.name))
-    guest = Guest(compute, image, ports=[port])
-    guest.driver.define_domain(guest.uuid, guest.xml)
-    killer = threading.Timer(after_s, libvirtd.kill9)
-    killer.start()
-    try:
+    with removed_at_the_end(libvirtd, Guest(compute, image, ports=[port])) as guest:
+        guest.driver.define_domain(guest.uuid, guest.xml)
+        killer = threading.Timer(after_s, libvirtd.kill9)
+        killer.start()
         outcome: BuildflowError | None = None
         try:
             compute.start_domain(guest.uuid)
@@ -80,10 +105,8 @@ def test_in_mid_start(
             assert outcome.outcome_unknown, outcome
         with pytest.raises(HostUnusable):  # nobody there: said so, and at once
             compute.find_domain(guest.uuid)
-    finally:
         libvirtd.start()
-    # the driver finds its way back by itself, and the world tells what happened
-    try:
+        # the driver finds its way back by itself, and the world tells what happened
         deadline = time.monotonic() + 15
         found = compute.find_domain(guest.uuid)
         # a QEMU that libvirtd's successor has ended may take a moment to be gone
@@ -93,28 +116,21 @@ def test_in_mid_start(
             found = compute.find_domain(guest.uuid)
         if not found.active:
             assert compute.start_domain(guest.uuid).active
-    finally:
-        guest.remove()
-        networks.delete_port(port_key, port)
-    assert command_line(guest.uuid) == b""
     assert taps(lab_network) == before
-    networks.close()
 
 
 def test_between_calls_nobody_notices(
     compute: ComputeDriver, libvirtd: PrivateLibvirtd, image: Image
 ) -> None:
-    guest = Guest(compute, image)
-    guest.start()
-    libvirtd.kill9()
-    libvirtd.start()
-    deadline = time.monotonic() + 10
-    while not (found := compute.find_domain(guest.uuid)) or not found.active:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    assert guest.wait_for()
-    guest.remove()
-    assert command_line(guest.uuid) == b""
+    with removed_at_the_end(libvirtd, Guest(compute, image)) as guest:
+        guest.start()
+        libvirtd.kill9()
+        libvirtd.start()
+        deadline = time.monotonic() + 10
+        while not (found := compute.find_domain(guest.uuid)) or not found.active:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        assert guest.wait_for()
 
 
 @pytest.mark.slow
@@ -131,9 +147,8 @@ def test_a_libvirtd_that_hangs_is_given_up(
     os.kill(pid, signal.SIGSTOP)
     begin = time.monotonic()
     try:
-        with pytest.raises(DriverError) as caught:
+        with pytest.raises(HostUnusable, match="does not answer"):
             compute.find_domain(str(uuid.uuid4()))
-        assert caught.value.outcome_unknown
         assert time.monotonic() - begin < 40
         newcomer = open_driver("compute", Settings(home=home, connect=libvirtd.uri))
         with pytest.raises(HostUnusable, match="does not answer"):
