@@ -15,10 +15,14 @@ from tests.crash.forks import numbered, spread
 
 SWEPT = (
     scenarios.SUCCESS,
-    scenarios.FROM_VOLUME,
     scenarios.RESCHEDULED,
     scenarios.NO_HOST_LEFT,
     scenarios.RESIDUE,
+    scenarios.DELETE,
+)
+# as these up to where they differ from them
+THINNED = (
+    scenarios.FROM_VOLUME,
     scenarios.GUEST_STAYS,
     scenarios.RESIDUE_BETWEEN_HOSTS,
     scenarios.CANCELLED,
@@ -26,7 +30,6 @@ SWEPT = (
     scenarios.DELETED_MEANWHILE,
     scenarios.DELETED_AT_THE_END,
     scenarios.DELETED_WHILE_ROLLED_BACK,
-    scenarios.DELETE,
 )
 ENDS = {
     "success": ("complete", "active"),
@@ -75,6 +78,12 @@ def sweep(scenario: Scenario, folder: Path, thin: int | None = None) -> None:
 @pytest.mark.parametrize("scenario", SWEPT, ids=str)
 def test_killed_at_every_instant(scenario: Scenario, memory: Path) -> None:
     sweep(scenario, memory)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "scenario"), list(enumerate(THINNED)), ids=str)
+def test_killed_where_it_differs(number: int, scenario: Scenario, memory: Path) -> None:
+    sweep(scenario, memory, thin=number)
 
 
 @pytest.mark.slow

@@ -14,15 +14,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, inspect, text
 
 from buildflow.config import Settings
 from buildflow.engine import migrations
 from buildflow.engine.core import Engine
 from buildflow.engine.journal import Unit
+from buildflow.engine.schema import metadata
 from buildflow.engine.store import Store
 from buildflow.errors import Conflict, NotFound, StaleOwner, StoreError
-from tests.crash.forks import in_child
+from tests.crash.forks import KILLED, in_child
 from tests.engine import files
 from tests.lab.directories import open_directory
 
@@ -229,30 +232,53 @@ def test_what_a_start_looks_for_has_an_index(tmp_path: Path) -> None:
 def test_upgrade_from_the_first_version(tmp_path: Path, folder: Path) -> None:
     """Made by the first version's migration, filled as it was then, opened by today's code."""
     url = f"sqlite:///{tmp_path / 'buildflow.sqlite'}"
+    ids = builds_of_the_first_version(tmp_path, folder, url)
+    with Engine(Settings(home=tmp_path), folder) as engine:
+        with engine.store.engine.connect() as connection:
+            assert migrations.version(connection) == migrations.HEAD
+            context = MigrationContext.configure(connection)
+            assert compare_metadata(context, metadata) == [], "the migrations make today's schema"
+        assert engine.show("done")["status"] == "complete"
+        assert len(engine.show("done")["steps"]) == 5
+        assert engine.show(ids["left"])["status"] == "running"
+        assert {row["id"] for row in engine.list()} == set(ids.values())
+        (handle,) = engine.resume()
+        assert handle.wait()["status"] == "complete", "what an older version left behind goes on"
+        assert files.noted(folder).count("make b") == 1
+        assert engine.delete("done").wait()["status"] == "rolled_back"
+
+
+def builds_of_the_first_version(home: Path, folder: Path, url: str) -> dict[str, str]:
+    """One complete and one whose owner was killed, in a store that the first migration has made."""
+    newer = home / "newer.sqlite"
+
+    def body() -> None:
+        def die(where: str, subject: str, run: Any) -> None:
+            if (where, subject) == ("made", "b") and run.row["name"] == "left":
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        settings = Settings(home=home, store=f"sqlite:///{newer}")
+        with Engine(settings, folder, points=die) as engine:
+            engine.run(files.none, {"count": 4}, name="done").wait()
+            engine.run(files.three, name="left").wait()
+
+    assert in_child(body) == KILLED
     old = create_engine(url)
     with old.begin() as connection:
         migrations.upgrade(connection, "0001")
         assert migrations.version(connection) == "0001"
-        connection.execute(
-            text(
-                "INSERT INTO builds (id, name, live_name, status, flow, inputs, fingerprint, epoch,"
-                " seq, attempt, created_at) VALUES ('11111111-1111-4111-8111-111111111111', 'old',"
-                " 'old', 'complete', 'tests.engine.files:none', '{}', '[]', 1, 3, 1,"
-                " '2025-01-01T00:00:00.000000Z')"
-            )
-        )
+        tables = {name: inspect(connection).get_columns(name) for name in _TABLES}
     old.dispose()
-    with Engine(Settings(home=tmp_path), folder) as engine:
-        assert engine.show("old")["status"] == "complete"
-        assert engine.run(files.three).wait()["status"] == "complete"
-        with engine.store.engine.connect() as connection:
-            assert migrations.version(connection) == migrations.HEAD
-            from buildflow.engine.schema import metadata
+    with sqlite3.connect(home / "buildflow.sqlite") as copy:
+        copy.execute("ATTACH ? AS newer", (str(newer),))
+        for table, columns in tables.items():
+            names = ", ".join(column["name"] for column in columns)
+            copy.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM newer.{table}")
+        return dict(copy.execute("SELECT name, id FROM builds").fetchall())
 
-            tables = inspect(connection)
-            for table in metadata.sorted_tables:
-                columns = {column["name"] for column in tables.get_columns(table.name)}
-                assert columns == {column.name for column in table.columns}, table.name
+
+# those that the first version had, parents first
+_TABLES = ("builds", "instances", "history", "effects", "flow_details", "atoms", "owners")
 
 
 # --- one unit among others ----------------------------------------------------------------------
@@ -322,6 +348,9 @@ class TestPostgreSQL:
             time.sleep(0.3)
             engine.cancel(handle.id)
             assert handle.wait(20)["stop"] == "cancelled"
+            with engine.store.engine.connect() as connection:
+                context = MigrationContext.configure(connection)
+                assert compare_metadata(context, metadata) == []
 
     def test_killed_and_resumed(self, postgresql_url: str, tmp_path: Path, folder: Path) -> None:
         settings = Settings(home=tmp_path, store=postgresql_url)
