@@ -23,7 +23,7 @@ from buildflow.engine.clock import VirtualClock
 from buildflow.engine.fingerprint import atoms_of
 from buildflow.errors import fault_dict
 from buildflow.faults.injector import Injector
-from buildflow.faults.kinds import ANY_WORLD
+from buildflow.faults.kinds import ANY_WORLD, KINDS, Act
 from buildflow.faults.own_flow import things_in
 from buildflow.faults.proxies import proxied
 from buildflow.faults.scene import Inventory, Outcome, Scene
@@ -34,6 +34,8 @@ class PlainTasksScene(Scene):
 
     resumes = True
     lists_residue = False
+    # where a service stays down nothing can be undone, and such a flow has no way to say so
+    kinds = tuple(kind for kind in KINDS if kind.act is not Act.DOWN)
 
     def __init__(
         self,

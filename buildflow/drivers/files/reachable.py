@@ -62,6 +62,7 @@ def _copy(image: Path, copy: Path, user: QemuUser, pause: Pause) -> None:
         command = ["cp", "--sparse=auto", "--reflink=auto", "--", str(image), str(part)]
         with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as copying:
             try:
+                pause(0)  # a stop is heard of however quick the copying is
                 while copying.poll() is None:
                     pause(_POLL_S)
             except BaseException:
