@@ -29,7 +29,7 @@ from typing import Any, Final
 
 from buildflow.faults.graph import Edge, Graph
 from buildflow.faults.injector import Injector
-from buildflow.faults.kinds import Kind
+from buildflow.faults.kinds import NUMBER, Kind
 from buildflow.faults.oracle import Reference, Violation
 from buildflow.faults.plan import Fault
 from buildflow.faults.play import Scenario, play, reference_of
@@ -281,10 +281,19 @@ class Explorer:
         result.failing = self._failing(reference)
         result.seconds = time.monotonic() - self._started
 
+    def _early(self, found: tuple[tuple[Edge, ...], Violation]) -> tuple[Any, ...]:
+        """Few faults first, and of those the ones that strike early and are first in the table."""
+
+        def place(word: int, code: str) -> tuple[int, int]:
+            struck = self.graph.nodes[word].hits.get(code)
+            return (struck.visit.index if struck else sys.maxsize), NUMBER[code]
+
+        return len(found[0]), [place(*edge) for edge in found[0]]
+
     def _failing(self, reference: Reference) -> list[Scenario]:
         """Each broken rule once for each last fault, played from the start without detours."""
         plans: dict[tuple[str, str], tuple[Edge, ...]] = {}
-        for plan, violation in sorted(self._found, key=lambda each: len(each[0])):
+        for plan, violation in sorted(self._found, key=self._early):
             where = self.graph.nodes[plan[-1][0]].name if plan else ""
             code = plan[-1][1] if plan else ""
             plans.setdefault((violation.rule, f"{where}={code}"), plan)
