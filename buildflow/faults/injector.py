@@ -43,6 +43,7 @@ class Struck:
     code: str
     mark: str = ""
     accepted: bool = True  # a request to stop was accepted; a change by hand changed something
+    late: bool = False  # how the run has ended was written down by then
 
     @property
     def kind(self) -> Kind:
@@ -167,12 +168,12 @@ class Injector:
         self.strikes += 1
         self.recent = (*self.recent, (self.inside, kind.code))
         mark = f"[fault {len(self.struck) + 1}]"
-        accepted = True
+        accepted, late = True, self.scene.ended()
         if kind.act in _BY_SCENE:
             self._acting = True
             accepted = self.scene.act(kind, visit)
             self._acting = False
-        self.struck.append(Struck(visit, kind.code, mark, accepted))
+        self.struck.append(Struck(visit, kind.code, mark, accepted, late))
         match kind.act:
             case Act.KILL:
                 self.dead = True

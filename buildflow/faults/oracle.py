@@ -52,7 +52,9 @@ def on_the_way(scene: Scene, injector: Injector, visit_at: At | None = None) -> 
 
 
 def by_outcome(scene: Scene, injector: Injector, outcome: Outcome) -> list[Violation]:
-    """What the way in which a run ends must be true to, however it got there."""
+    """What the way in which a run ends must be true to: all that depends on which faults have
+    struck, and not on what is there in the end. An end that is known is not judged again.
+    """
     found = []
     struck = injector.struck
     if outcome in (Outcome.ROLLED_BACK, Outcome.RESIDUE) and _all_survivable(scene, struck):
@@ -61,6 +63,12 @@ def by_outcome(scene: Scene, injector: Injector, outcome: Outcome) -> list[Viola
         found.append(Violation("needless", "something is left though no undo had failed"))
     if outcome is Outcome.COMPLETE and any(s.kind.act is Act.STOP and s.accepted for s in struck):
         found.append(Violation("stop", "it was asked to stop, agreed, and completed"))
+    if outcome is Outcome.COMPLETE:
+        lost = _surfaced(injector)
+        if lost is not None and scene.fault() is None and not _told_of(lost, scene.errors()):
+            found.append(Violation("swallowed", f"complete, and nothing is said of {_told(lost)}"))
+        if _unnoticed_guest(injector):
+            found.append(Violation("complete", "the guest had died before its boot was over"))
     return found
 
 
@@ -74,10 +82,7 @@ def at_end(
     now = scene.inventory()
     tolerated = scene.tolerated()
     if outcome is Outcome.COMPLETE:
-        found += _complete(scene, injector, now, reference, tolerated)
-        lost = _surfaced(injector)
-        if lost is not None and scene.fault() is None and not _told_of(lost, scene.errors()):
-            found.append(Violation("swallowed", f"complete, and nothing is said of {_told(lost)}"))
+        found += _complete(scene, now, reference, tolerated)
     elif outcome is Outcome.ROLLED_BACK:
         found += [Violation("gone", text) for text in differences(reference.before, now, tolerated)]
         silent = scene.fault() is None and scene.lists_residue and not scene.asked_back()
@@ -127,7 +132,6 @@ def _violation(text: str) -> Violation:
 
 def _complete(
     scene: Scene,
-    injector: Injector,
     now: Inventory,
     reference: Reference,
     tolerated: frozenset[str],
@@ -137,10 +141,7 @@ def _complete(
     missing = differences(reference.complete, now, tolerated)
     if missing and _rescheduled(scene) and shape(now) == shape(reference.complete):
         missing = []
-    found = [Violation("complete", text) for text in missing]
-    if _unnoticed_guest(injector):
-        found.append(Violation("complete", "the guest had died before its boot was over"))
-    return found
+    return [Violation("complete", text) for text in missing]
 
 
 def _rescheduled(scene: Scene) -> bool:
@@ -254,7 +255,7 @@ def _surfaced(injector: Injector) -> Struck | None:
         before = injector.struck[:index]
         if any(b.kind.outcome_unknown or b.kind.act is Act.TAKE for b in before):
             return None  # the run was asking the world: what fails then is told as the lost answer
-        if s.kind.definite and not s.visit.back and not s.visit.undoing:
+        if s.kind.definite and not s.visit.back and not s.visit.undoing and not s.late:
             died = any(a.kind.act in (Act.KILL, Act.STORE) for a in injector.struck[index + 1 :])
             return None if died else s  # what a process did not live to tell nobody can know
     return None

@@ -67,6 +67,10 @@ class Scene(ABC):
     def outcome(self) -> Outcome:
         """How it has ended, or UNFINISHED."""
 
+    def ended(self) -> bool:
+        """Whether how it has ended is written down, so that nothing can change it any more."""
+        return self.outcome() is not Outcome.UNFINISHED
+
     @abstractmethod
     def inventory(self) -> Inventory:
         """What exists outside, each thing under a name of its own. JSON."""
