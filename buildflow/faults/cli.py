@@ -360,6 +360,7 @@ def _run_real(
     home.mkdir(parents=True, exist_ok=True)
     found = []
     with tempfile.TemporaryDirectory(prefix="faults-", dir=home) as folder:
+        Path(folder).chmod(0o711)  # as root QEMU runs as somebody else, who must get in
         world = embedded(invocation.settings, Path(folder), image.absolute())
         for number, plan in enumerate(plans, start=1):
             compared = world.compare(scene, plan)

@@ -27,7 +27,7 @@ from buildflow.config import Settings
 from buildflow.drivers.protocols import Json
 from buildflow.engine.guard import Intention
 from buildflow.engine.store import Store
-from buildflow.errors import BuildflowError
+from buildflow.errors import BuildflowError, HostUnusable
 from buildflow.faults.injector import Follow, Injector, Killed
 from buildflow.faults.kinds import BY_CODE, Act, Kind
 from buildflow.faults.machines import MachineScene
@@ -269,9 +269,11 @@ def in_child(work: Callable[[], Any]) -> Any:
     if pid == 0:
         os.close(reader)
         try:
-            answer = pickle.dumps((work(), None))
+            answer = pickle.dumps((work(), "", ""))
+        except HostUnusable as error:
+            answer = pickle.dumps((None, error.summary, ""))
         except BaseException:
-            answer = pickle.dumps((None, traceback.format_exc()))
+            answer = pickle.dumps((None, "", traceback.format_exc()))
         with os.fdopen(writer, "wb") as pipe:
             pipe.write(answer)
         os._exit(0)
@@ -286,9 +288,11 @@ def in_child(work: Callable[[], Any]) -> Any:
     _, status = os.waitpid(pid, 0)
     if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
         return None
-    value, error = pickle.loads(answer)  # noqa: S301 - of our own child
-    if error is not None:
-        raise RuntimeError(f"a life ended with\n{error}")
+    value, unusable, defect = pickle.loads(answer)  # noqa: S301 - of our own child
+    if unusable:
+        raise HostUnusable(unusable)
+    if defect:
+        raise RuntimeError(f"a life ended with\n{defect}")
     return value
 
 
