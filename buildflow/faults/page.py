@@ -30,6 +30,7 @@ th.kind { writing-mode: vertical-rl; transform: rotate(180deg); font-weight: nor
 th.step { text-align: left; font-weight: normal; white-space: nowrap }
 td { text-align: center; font-variant-numeric: tabular-nums }
 .C { background: #2a62 } .G { background: #06c3 } .R { background: #c803 } .x { background: #c225 }
+h1 { overflow-wrap: anywhere }
 .scroll { overflow-x: auto } pre { white-space: pre-wrap } .bad { color: var(--bad) }
 svg { max-width: 100%; height: auto }
 """
@@ -43,6 +44,9 @@ def as_page(result: Exploration) -> str:
 def _page(result: Exploration) -> Iterator[str]:
     title = f"Faults of {result.scene}"
     yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+    yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    yield """<meta http-equiv="Content-Security-Policy" content="default-src 'none';"""
+    yield """ style-src 'unsafe-inline'">"""
     yield f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>"
     yield f"<h1>{escape(title)}</h1>"
     broken = len(result.failing)
@@ -77,8 +81,9 @@ def _matrix(result: Exploration) -> Iterator[str]:
     bad = {(s.struck[0].visit.step, s.struck[0].kind.code) for s in result.failing if s.struck}
     codes = [kind.code for kind in KINDS if any(code == kind.code for _, code in cells)]
     yield "<h2>Step &times; fault &times; outcome, of single faults</h2><p>"
-    yield "; ".join(f"<b>{sign}</b> {_WORDS[word]}" for word, sign in _SIGNS.items())
-    yield '. The figure is the number of points.</p><div class="scroll"><table><tr><th></th>'
+    signs = "; ".join(f"<b>{sign}</b> {_WORDS[word]}" for word, sign in _SIGNS.items())
+    yield f"{signs}. The figure is the number of points.</p>"
+    yield '<div class="scroll"><table><tr><th></th>'
     for code in codes:
         kind = BY_CODE[code]
         yield f'<th class="kind" scope="col" title="{escape(kind.why)}">{escape(kind.name)}</th>'
@@ -118,18 +123,23 @@ def _charts(result: Exploration) -> Iterator[str]:
         marked = _marked(table, result)
         yield f"<h3>{escape(name)}</h3>"
         yield draw("states", format="svg", machine=marked).decode()
-    yield "<h2>Transitions</h2><table><tr><th>transition</th><th>survived</th></tr>"
+    yield '<h2>Transitions</h2><div class="scroll"><table>'
+    yield "<tr><th>transition</th><th>survived</th></tr>"
     for index, edge in enumerate(result.edge_names):
         kinds = result.taken.get(index)
         told = "never taken" if kinds is None else _survived(kinds)
         mark = ' class="x"' if kinds is None else ""
         yield f'<tr><th class="step">{escape(edge)}</th><td{mark}>{escape(told)}</td></tr>'
-    yield "</table>"
+    yield "</table></div>"
 
 
 def _survived(kinds: Counter[str]) -> str:
     codes = [BY_CODE[code].name for code in kinds if code]
-    return f"{len(codes)} kinds: {', '.join(sorted(codes))}" if codes else "without a fault"
+    return f"{_kinds(len(codes))}: {', '.join(sorted(codes))}" if codes else "without a fault"
+
+
+def _kinds(count: int) -> str:
+    return "1 kind" if count == 1 else f"{count} kinds"
 
 
 def _marked(table: Table[Any], result: Exploration) -> Table[Any]:
@@ -141,7 +151,7 @@ def _marked(table: Table[Any], result: Exploration) -> Table[Any]:
             if (name, trigger, source) == (table.name, row.trigger, row.source)
         )  # fmt: skip
         kinds = result.taken.get(index)
-        count = "never taken" if kinds is None else f"{sum(1 for code in kinds if code)} kinds"
+        count = "never taken" if kinds is None else _kinds(sum(1 for code in kinds if code))
         rows.append(replace(
             row, trigger=f"{row.trigger}: {count}", undo=None,
             undo_why=row.undo_why or "drawn as an edge of its own",
