@@ -116,11 +116,18 @@ class RealWorld:
     ready: Callable[[], None] = lambda: None
 
     def compare(self, scene: MachineScene, plan: tuple[Fault, ...]) -> Comparison:
-        """Play `plan` in both worlds."""
+        """Play `plan` in both worlds. Whoever interrupts it leaves no guest behind."""
+        build = str(uuid.uuid4())
+        try:
+            return self._compare(scene, plan, build)
+        except BaseException:
+            in_child(lambda: self.remove(build))
+            raise
+
+    def _compare(self, scene: MachineScene, plan: tuple[Fault, ...], build: str) -> Comparison:
         started = time.monotonic()
         simulated = play(scene, reference_of(scene), plan).outcome.value
         self.ready()
-        build = str(uuid.uuid4())
         in_child(lambda: self.accept(build))
         log = self.settings.home / f"{build}.struck"
         left = plan
@@ -155,6 +162,15 @@ class RealWorld:
         with VmEngine(self.settings, store=store) as engine:
             inputs = {"name": "real", "max_attempts": 1, **self.request}
             engine.accept(build_flow, inputs, name="real", build_id=build, instance=True)
+        store.close()
+        return True
+
+    def remove(self, build: str) -> bool:
+        """Take down whatever there is of a build."""
+        engine, store = self.engine()
+        with engine:
+            if store.build(build) is not None:
+                engine.carry_out(build, Intention.DELETE, take_over=True)
         store.close()
         return True
 
@@ -203,6 +219,10 @@ class _Stand:
 
     def applies(self, kind: Kind, visit: Any) -> bool:
         """Nothing is done by hand."""
+        return False
+
+    def ended(self) -> bool:
+        """What is struck after the end is written down is judged by what is there."""
         return False
 
 
@@ -268,6 +288,8 @@ def in_child(work: Callable[[], Any]) -> Any:
     pid = os.fork()
     if pid == 0:
         os.close(reader)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)  # they are for the process that forked it
         try:
             answer = pickle.dumps((work(), "", ""))
         except HostUnusable as error:
