@@ -5,6 +5,7 @@ The oracle is the build that nobody killed: the same states, the same residue, t
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,8 @@ ENDS = {
 }
 
 
+# `make sweep`: no instant is taken for another's equal
+EVERY_INSTANT = bool(os.environ.get("EVERY_INSTANT"))
 EACH_STEP = list(enumerate(scenarios.failing_in_each_step()))
 
 
@@ -58,7 +61,7 @@ def sweep(scenario: Scenario, folder: Path, thin: int | None = None) -> None:
     """Every instant of one scenario, once.
 
     With `thin`, of the instants before the failure only every third: until then all builds are the
-    same, and the offset differs from one scenario to the next.
+    same, and the offset differs from one scenario to the next. EVERY_INSTANT leaves out none.
     """
     bed = Bed(scenario, folder)
     if scenario.name in ENDS:
@@ -66,7 +69,7 @@ def sweep(scenario: Scenario, folder: Path, thin: int | None = None) -> None:
         assert (row["status"], row["vm_state"]) == ENDS[scenario.name]
     assert bed.complaint(bed.expected) is None
     kills = list(numbered(len(bed.instants)))
-    if thin is not None:
+    if thin is not None and not EVERY_INSTANT:
         undos = [n for n in kills if bed.instants[n - 1].startswith("undo")]
         failed = min(undos, default=len(kills)) - 4
         kills = [n for n in kills if n >= failed or n % 3 == thin % 3]
