@@ -35,10 +35,6 @@ test: setup ## all tests, the quick ones first; ARGS="-k name" for some
 test-unit: venv ## the tests that need nothing but Python
 	@$(PYTEST) -m "not ($(MARKS))" $(ARGS)
 
-.PHONY: sweep
-sweep: venv ## kill a build at every instant of every scenario, those that look alike too
-	@EVERY_INSTANT=1 $(PYTEST) tests/crash/test_sweep.py $(ARGS)
-
 .PHONY: lint
 lint: venv ## style, format and types
 	@$(BIN)/ruff check .

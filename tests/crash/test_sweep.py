@@ -5,7 +5,6 @@ The oracle is the build that nobody killed: the same states, the same residue, t
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -20,9 +19,6 @@ SWEPT = (
     scenarios.NO_HOST_LEFT,
     scenarios.RESIDUE,
     scenarios.DELETE,
-)
-# as these up to where they differ from them
-THINNED = (
     scenarios.FROM_VOLUME,
     scenarios.GUEST_STAYS,
     scenarios.RESIDUE_BETWEEN_HOSTS,
@@ -52,27 +48,14 @@ ENDS = {
 }
 
 
-# `make sweep`: no instant is taken for another's equal
-EVERY_INSTANT = bool(os.environ.get("EVERY_INSTANT"))
-EACH_STEP = list(enumerate(scenarios.failing_in_each_step()))
-
-
-def sweep(scenario: Scenario, folder: Path, thin: int | None = None) -> None:
-    """Every instant of one scenario, once.
-
-    With `thin`, of the instants before the failure only every third: until then all builds are the
-    same, and the offset differs from one scenario to the next. EVERY_INSTANT leaves out none.
-    """
+def sweep(scenario: Scenario, folder: Path) -> None:
+    """Every instant of one scenario, once."""
     bed = Bed(scenario, folder)
     if scenario.name in ENDS:
         row = bed.expected["row"]
         assert (row["status"], row["vm_state"]) == ENDS[scenario.name]
     assert bed.complaint(bed.expected) is None
     kills = list(numbered(len(bed.instants)))
-    if thin is not None and not EVERY_INSTANT:
-        undos = [n for n in kills if bed.instants[n - 1].startswith("undo")]
-        failed = min(undos, default=len(kills)) - 4
-        kills = [n for n in kills if n >= failed or n % 3 == thin % 3]
     complaints = spread(kills, bed.judge)
     assert not complaints, f"{len(complaints)} of {len(bed.instants)}: " + "\n".join(complaints[:5])
 
@@ -84,15 +67,9 @@ def test_killed_at_every_instant(scenario: Scenario, memory: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "scenario"), list(enumerate(THINNED)), ids=str)
-def test_killed_where_it_differs(number: int, scenario: Scenario, memory: Path) -> None:
-    sweep(scenario, memory, thin=number)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("number", "scenario"), EACH_STEP, ids=str)
-def test_killed_in_the_rollback_of_each_step(number: int, scenario: Scenario, memory: Path) -> None:
-    sweep(scenario, memory, thin=number)
+@pytest.mark.parametrize("scenario", list(scenarios.failing_in_each_step()), ids=str)
+def test_killed_with_a_failure_in_each_step(scenario: Scenario, memory: Path) -> None:
+    sweep(scenario, memory)
 
 
 @pytest.mark.slow
