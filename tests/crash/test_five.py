@@ -10,6 +10,8 @@ import pytest
 from tests.crash.five import FiveBed
 from tests.crash.forks import numbered, spread
 
+pytestmark = pytest.mark.slow
+
 FLOWS: dict[str, tuple[dict[str, Any], str]] = {
     "complete": ({}, "complete"),
     "fails": ({"fail": True}, "rolled_back"),

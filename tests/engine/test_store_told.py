@@ -19,6 +19,8 @@ import pytest
 from tests.crash.forks import in_child
 from tests.lab.directories import open_directory
 
+pytestmark = pytest.mark.slow
+
 BUILD = ("build", "--image", "cirros", "--wait", "power")
 
 

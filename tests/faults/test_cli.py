@@ -20,6 +20,8 @@ from buildflow.faults.machines import SCENES
 from buildflow.faults.scene_names import Asked, scene_called
 from tests.cli.conftest import Cli, cli
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["cli"]
 
 REPOSITORY = Path(__file__).parents[2]

@@ -12,6 +12,8 @@ from buildflow.faults.explore import Explorer, explore_one_by_one
 from buildflow.faults.own_flow import OwnFlowScene
 from tests.faults.orders import Shop, forgetful_flow, order_flow
 
+pytestmark = pytest.mark.slow
+
 # enough to come to every sort of edge: errors, kills, lost answers, a store that fails, deletes
 _ONLY = frozenset({"er", "ki", "lo", "de", "cf"})
 

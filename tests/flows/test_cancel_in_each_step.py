@@ -20,6 +20,8 @@ from buildflow.engine.step import Step
 from buildflow.engine.store import Store
 from buildflow.flows.build import build_flow
 
+pytestmark = pytest.mark.slow
+
 IN_FLIGHT_S = 0.05
 AT_MOST_S = 2.0
 REQUEST: dict[str, Any] = {"image": "cirros", "networks": [{}, {}], "volumes": [{"size": 1}]}
