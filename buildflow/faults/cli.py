@@ -171,11 +171,11 @@ def list_points(
     nics: Nics = 1,
     volumes: Volumes = 2,
     boot: Boot = "image",
-    new_volume: Made = False,
+    made: Made = False,
     delete: Delete = False,
     hosts: Hosts = 1,
     attach: Attach = "qemu",
-    cinder: Api = "attachments",
+    api: Api = "attachments",
     flow: Flow = None,
     world: World = None,
     input: Input = None,
@@ -201,11 +201,7 @@ def list_points(
         else:
             _print_table(("KIND", "CODE", "DOES", "WHY"), [tuple(row.values()) for row in rows])
         return COMPLETE
-    asked = {
-        "nics": nics, "volumes": volumes, "boot": boot, "made": new_volume, "delete": delete,
-        "hosts": hosts, "attach": attach, "api": cinder,
-    }  # fmt: skip
-    chosen = _scene(scene, asked, flow, world, input)
+    chosen = _scene(scene, _asked(ctx), flow, world, input)
     found = points_of(chosen)
     if invocation.json:
         invocation.document(
@@ -262,11 +258,11 @@ def run(
     nics: Nics = 1,
     volumes: Volumes = 2,
     boot: Boot = "image",
-    new_volume: Made = False,
+    made: Made = False,
     delete: Delete = False,
     hosts: Hosts = 1,
     attach: Attach = "qemu",
-    cinder: Api = "attachments",
+    api: Api = "attachments",
     flow: Flow = None,
     world: World = None,
     input: Input = None,
@@ -305,11 +301,7 @@ def run(
         return _run_real(invocation, image, sample, codes_of(only), _pattern(point))
     if image is not None or sample is not None:
         raise BadInput("--image and --sample go with --real")
-    asked = {
-        "nics": nics, "volumes": volumes, "boot": boot, "made": new_volume, "delete": delete,
-        "hosts": hosts, "attach": attach, "api": cinder,
-    }  # fmt: skip
-    chosen = _scene(scene, asked, flow, world, input)
+    chosen = _scene(scene, _asked(ctx), flow, world, input)
     codes = codes_of(only)
     chosen.only_at = _pattern(point)
     for file in (junit, html):
@@ -482,6 +474,13 @@ def replay(
 
 
 # --- what is meant -------------------------------------------------------------------------------
+
+
+def _asked(ctx: typer.Context) -> dict[str, Any]:
+    """The options that say which machine is built, by the names that `Asked` has for them."""
+    from buildflow.faults.scene_names import Asked
+
+    return {field.name: ctx.params[field.name] for field in fields(Asked)}
 
 
 def _scene(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -15,7 +16,7 @@ from tests.crash.forks import KILLED, Instants, in_child
 Row = dict[str, Any]
 
 
-class Deaths:
+class Deaths(ABC):
     """The judge of a bed, which says what is done (first), gone on with, and found (verdict).
 
     The first life and a resume that is to be killed are children; a resume that ends is none: who
@@ -24,25 +25,25 @@ class Deaths:
 
     folder: Path
 
+    @abstractmethod
     def first(self, home: Path, instants: Instants) -> Any:
         """The life that is killed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def resume(self, home: Path, instants: Instants) -> Any:
         """What goes on with all that was left."""
-        raise NotImplementedError
 
+    @abstractmethod
     def verdict(self, home: Path) -> Row:
         """Resume, look, resume again, look again."""
-        raise NotImplementedError
 
+    @abstractmethod
     def complaint(self, found: Row) -> str | None:
         """What is wrong with a verdict."""
-        raise NotImplementedError
 
+    @abstractmethod
     def origin(self) -> Path:
         """The folder that each case gets a copy of."""
-        raise NotImplementedError
 
     def copy(self, name: str) -> Path:
         """A folder of its own for one case."""

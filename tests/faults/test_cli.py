@@ -294,6 +294,18 @@ def test_a_token_of_another_flow_is_refused(cli: Cli) -> None:
     assert "this token is of the scene 'build-tiny', not of 'own'" in ran.err
 
 
+def both_workers(pid: int) -> list[psutil.Process]:
+    """The two workers of an exploration, once they are there."""
+    process = psutil.Process(pid)
+    deadline = time.monotonic() + 60
+    workers: list[psutil.Process] = []
+    while len(workers) < 2:
+        workers = process.children()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return workers
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_and_its_workers(tmp_path: Path, number: signal.Signals) -> None:
     running = subprocess.Popen(
@@ -303,13 +315,7 @@ def test_a_signal_ends_it_and_its_workers(tmp_path: Path, number: signal.Signals
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
-    process = psutil.Process(running.pid)
-    deadline = time.monotonic() + 60
-    workers: list[psutil.Process] = []
-    while len(workers) < 2:
-        workers = process.children()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    workers = both_workers(running.pid)
     os.killpg(running.pid, number)  # as a terminal does: to all of them
     out, err = running.communicate(timeout=60)
     assert running.returncode == 130, err
@@ -325,13 +331,7 @@ def test_workers_end_when_nobody_reads_them_any_more(tmp_path: Path) -> None:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
     )  # fmt: skip
-    process = psutil.Process(running.pid)
-    deadline = time.monotonic() + 60
-    workers: list[psutil.Process] = []
-    while len(workers) < 2:
-        workers = process.children()
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    workers = both_workers(running.pid)
     running.kill()
     running.wait()
     _, alive = psutil.wait_procs(workers, timeout=30)
