@@ -12,6 +12,8 @@ import pytest
 from tests.lab.guest import GuestImages
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+# the demo has one place, and one run at a time
+one_demo = pytest.mark.xdist_group("demo")
 
 
 def run(name: str, *words: str) -> subprocess.CompletedProcess[str]:
@@ -51,6 +53,7 @@ def test_build_vm(guest_images: GuestImages) -> None:
     assert ran.stdout.endswith("it is deleted; left behind: nothing\n")
 
 
+@one_demo
 @pytest.mark.libvirt
 @pytest.mark.slow
 def test_demo_again_and_again(guest_images: GuestImages) -> None:
@@ -63,6 +66,7 @@ def test_demo_again_and_again(guest_images: GuestImages) -> None:
         assert "demo-2 failed in Wait for boot: injected failure" in ran.stderr
 
 
+@one_demo
 @pytest.mark.libvirt
 @pytest.mark.slow
 def test_demo_after_it_was_killed(guest_images: GuestImages) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import subprocess
 import tarfile
@@ -54,10 +55,17 @@ def mermaid_script() -> Path:
     """The real Mermaid package's script, fetched by npm once and kept in .cache/."""
     folder = ROOT / ".cache" / "mermaid"
     script = folder / f"mermaid-{MERMAID}.min.js"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the second process waits for the first
+        _fetch_mermaid(folder, script)
+    return script
+
+
+def _fetch_mermaid(folder: Path, script: Path) -> None:
     if not script.is_file():
         if shutil.which("npm") is None:
             pytest.skip("needs npm to fetch the mermaid package")
-        folder.mkdir(parents=True, exist_ok=True)
         subprocess.run(
             ["npm", "pack", "--silent", f"mermaid@{MERMAID}", "--pack-destination", str(folder)],
             check=True,
@@ -67,6 +75,7 @@ def mermaid_script() -> Path:
         with tarfile.open(folder / f"mermaid-{MERMAID}.tgz") as package:
             found = package.extractfile("package/dist/mermaid.min.js")
             assert found is not None
-            script.write_bytes(found.read())
+            part = script.with_suffix(".part")
+            part.write_bytes(found.read())
+            part.rename(script)
         (folder / f"mermaid-{MERMAID}.tgz").unlink()
-    return script

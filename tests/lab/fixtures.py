@@ -18,6 +18,7 @@ _ORDER = ("libvirt", "services", "openstack", "slow")
 _TOGETHER = ("openstack", "browser")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run unit tests first, then those that need servers, slow ones last.
 

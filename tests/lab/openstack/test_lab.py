@@ -127,6 +127,8 @@ def test_a_killed_tgtd_has_no_exports_until_cinder_starts_again(
     openstack_lab.stop_service("cinder")
     openstack_lab.start_service("cinder")
     until(lambda: openstack_lab.tgt.target_of(volume.id) is not None)
+    # Cinder makes the target first, and lets initiators in as the last thing
+    until(lambda: read_over_iscsi(attachment.connection_info).returncode == 0)
     assert f'"virtual-size": {1 << 30}' in read_over_iscsi(attachment.connection_info).stdout
 
 
