@@ -37,6 +37,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=rank)  # stable: the order within a rank stays
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Fail where pytest and xdist do not understand each other on groups: they say nothing."""
+    if getattr(session.config.option, "loadgroup", False):
+        for item in session.items:
+            if item.get_closest_marker("xdist_group") and "@" not in item.nodeid:
+                raise pytest.UsageError("this pytest-xdist finds no groups of this pytest's tests")
+
+
 @pytest.fixture(scope="session")
 def guest_images() -> Iterator[GuestImages]:
     """The bootable guest, made on the first run and cached, where QEMU can read it."""
