@@ -1,7 +1,8 @@
 """SIGINT, SIGTERM and SIGHUP while a verb is at work.
 
 Before anything is made a signal simply ends the process. Once a build is accepted the first one
-turns it round, and further ones are only answered: nothing is ever left half done.
+turns it round, and further ones are only answered: nothing is ever left half done. Once the verb is
+over its end is known, and a signal changes neither what is said of it nor the exit code.
 """
 
 from __future__ import annotations
@@ -28,11 +29,17 @@ class Interrupted(BaseException):
 
 
 class Interruption:
-    """Catches the signals while it is entered. `happened` tells whether there was one."""
+    """Catches the signals while it is entered. `happened` tells whether there was one.
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    One within another is a verb's: when it is left, signals no longer matter to the outer one.
+    `whole_process` is for the outermost of a process that has nothing more to do than to exit.
+    """
+
+    def __init__(self, say: Callable[[str], None], *, whole_process: bool = False) -> None:
         self.happened = False
         self._say = say
+        self._whole_process = whole_process
+        self._over = False
         self._stop: Callable[[], None] | None = None
         self._answer = ROLLING_BACK
         self._before: dict[int, Any] = {}
@@ -47,15 +54,22 @@ class Interruption:
 
     def __exit__(self, *exc: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            outer = getattr(handler, "__self__", None)
+            if isinstance(outer, Interruption):
+                outer._over = True
+            to_the_end = self._over and self._whole_process
+            signal.signal(number, signal.SIG_IGN if to_the_end else handler)
 
     @contextmanager
     def turning_round(self, stop: Callable[[], None], answer: str = ROLLING_BACK) -> Iterator[None]:
-        """From here on a signal calls `stop`, which must return at once, instead of ending us."""
+        """From here on a signal calls `stop`, which must return at once, instead of ending us;
+        when it is left, what the verb had to do is done.
+        """
         self._stop, self._answer = stop, answer
         try:
             yield
         finally:
+            self._over = True
             self._stop = None
 
     @contextmanager
@@ -65,6 +79,8 @@ class Interruption:
             yield
 
     def _caught(self, _number: int, _frame: FrameType | None) -> None:
+        if self._over:
+            return
         again, self.happened = self.happened, True
         if self._stop is None:
             raise Interrupted

@@ -30,7 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         conceal(sys.argv[1:])
     words = hoist(sys.argv[1:] if arguments is None else arguments)
     try:
-        with Interruption(lambda _message: None):  # until a verb has one of its own
+        # until a verb has one of its own, and after
+        with Interruption(lambda _message: None, whole_process=arguments is None):
             return _carry_out(words)
     except Interrupted:
         return _tell("--json" in words, "Interrupted", "interrupted; nothing was done", 130)

@@ -90,6 +90,26 @@ def test_a_signal_at_any_instant(stage: Stage, image: Path, attempt: int) -> Non
     assert stage.footprint() == before
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_after_the_end_changes_nothing(
+    stage: Stage, image: Path, number: signal.Signals
+) -> None:
+    """Built, and said so: whatever comes between that and the process's end, the code is 0."""
+    before = stage.footprint()
+    build = stage.start("--json", "--quiet", "build", "vm", *SMALL, "--image", str(image))
+    assert build.stdout is not None
+    out = ""
+    while not out.endswith("\n}\n"):
+        out += build.stdout.readline()
+    while build.poll() is None:  # at each instant that is left
+        build.send_signal(number)
+        time.sleep(0.002)
+    assert json.loads(out)["status"] == "complete"
+    assert build.returncode == 0
+    stage.delete("vm")
+    assert stage.footprint() == before
+
+
 def test_killed_with_9_and_resumed(own_stage: Stage, image: Path) -> None:
     before = own_stage.footprint()
     build = own_stage.start("build", "vm", *SMALL, "--image", str(image), *BOOTED)

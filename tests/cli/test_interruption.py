@@ -42,6 +42,36 @@ def test_afterwards_it_turns_the_build_round_once_and_answers_again() -> None:
     assert len(stops) == 2
 
 
+def test_once_it_is_over_nothing_is_interrupted() -> None:
+    told: list[str] = []
+    with Interruption(told.append):
+        with Interruption(told.append) as verb:
+            with verb.turning_round(lambda: None):
+                pass
+            send(signal.SIGTERM)  # while the engine is closed
+            assert not verb.happened
+        send(signal.SIGTERM)  # while the document is printed
+    assert told == []
+
+
+def test_at_the_end_of_the_process_nothing_can_change_its_exit_code() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    try:
+        with Interruption(lambda _: None, whole_process=True), Interruption(lambda _: None):
+            pass
+        assert [signal.getsignal(number) for number in SIGNALS] == [signal.SIG_IGN] * len(SIGNALS)
+    finally:
+        for number, handler in zip(SIGNALS, before, strict=True):
+            signal.signal(number, handler)
+
+
+def test_a_process_without_a_verb_can_be_ended_to_the_last() -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with Interruption(lambda _: None, whole_process=True):
+        pass
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+
+
 def test_a_removal_goes_on() -> None:
     told: list[str] = []
     with Interruption(told.append) as interruption, interruption.going_on():
