@@ -35,6 +35,10 @@ test: setup ## all tests, the quick ones first; ARGS="-k name" for some
 test-unit: venv ## the tests that need nothing but Python
 	@$(PYTEST) -m "not ($(MARKS))" $(ARGS)
 
+.PHONY: planted
+planted: venv ## plant mistakes in the product, one at a time: the failure-injection kit finds each
+	@$(BIN)/python -m tests.faults.planted $(ARGS)
+
 .PHONY: lint
 lint: venv ## style, format and types
 	@$(BIN)/ruff check .
