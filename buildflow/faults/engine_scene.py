@@ -30,7 +30,7 @@ from buildflow.faults.visit import Visit
 
 BUILD_ID = "00000000-0000-4000-8000-00000000b11d"
 # flows made and compiled beforehand: each process of a scenario takes one that nobody has used
-SPARE_FLOWS = 6
+SPARE_FLOWS = 24
 # they tell each state that is passed, at the lowest level and by name only
 _CHATTY = ("taskflow", "transitions")
 _STATES: Final[dict[Outcome, set[tuple[str, str | None]]]] = {
@@ -102,11 +102,26 @@ class _Laid:
     world: Any
 
 
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A scene whose process is gone. `extra` is the subclass's own."""
+
+    laid: _Laid
+    stops: frozenset[str]
+    overtaken: bool
+    leaks: tuple[str, ...]
+    down: frozenset[str]
+    extra: Any
+
+
 class EngineScene(Scene):
     """Subclasses say which flow runs, in which world."""
 
     instance: ClassVar[bool] = False
     """Whether the flow moves vm, task and power states."""
+
+    copies_world: ClassVar[bool] = False
+    """Whether `copy_world` gives the world as it is, not as it was laid out."""
 
     def __init__(self, factory: FlowFactory, inputs: Row, settings: Settings | None = None) -> None:
         self.factory, self.inputs = factory, inputs
@@ -146,13 +161,8 @@ class EngineScene(Scene):
         """See Scene. The first time makes everything; later ones put it back to that."""
         if self._laid is None:
             self._lay_first()
-        laid = self._laid
-        assert laid is not None
-        self.clock = laid.clock.copy()
-        self.store.restore(laid.rows)
-        self.records = laid.records.copy()
-        self.world = self.copy_world(laid.world)
-        self.definitions.all_new()
+        assert self._laid is not None
+        self._put_back(self._laid)
         self.leaks: list[str] = []
         self.stops: frozenset[str] = frozenset()
         self.stale = self.overtaken = False
@@ -160,6 +170,42 @@ class EngineScene(Scene):
         self.laid_out()
 
     _laid: _Laid | None = None
+
+    def _put_back(self, laid: _Laid) -> None:
+        self.clock = laid.clock.copy()
+        self.store.restore(laid.rows)
+        self.records = laid.records.copy()
+        self.world = self.copy_world(laid.world)
+        self.definitions.all_new()
+
+    def checkpoint(self) -> Checkpoint | None:
+        """See Scene."""
+        if not self.copies_world:
+            return None
+        laid = _Laid(
+            self.clock.copy(), self.store.rows(), self.records.copy(), self.copy_world(self.world)
+        )
+        return Checkpoint(
+            laid, self.stops, self.overtaken, tuple(self.leaks), frozenset(self.injector.down),
+            self.extra_checkpoint(),
+        )  # fmt: skip
+
+    def restore(self, checkpoint: Checkpoint, injector: Injector) -> None:
+        """See Scene."""
+        self._put_back(checkpoint.laid)
+        self.stops, self.overtaken = checkpoint.stops, checkpoint.overtaken
+        self.leaks, self.stale = list(checkpoint.leaks), False
+        injector.down = set(checkpoint.down)
+        self.injector = injector
+        self.laid_out()
+        self.restore_extra(checkpoint.extra)
+
+    def extra_checkpoint(self) -> Any:
+        """What else a subclass has to remember of a run that it is in; must not change later."""
+        return None
+
+    def restore_extra(self, extra: Any) -> None:
+        """Remember that again."""
 
     def _lay_first(self) -> None:
         self.clock = FreeClock()

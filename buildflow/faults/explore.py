@@ -222,6 +222,7 @@ class Explorer:
 
         self.graph.changed = set()
         while edges := self.graph.untried(mine):
+            self.graph.survey()
             for edge in edges:
                 if not self._try(reference, edge, mine, out):
                     return
@@ -229,11 +230,17 @@ class Explorer:
     def _try(self, reference: Reference, edge: Edge, mine: Mine, out: int) -> bool:
         """Walk to one edge; False when the exploration is to end with the first broken rule."""
         graph = self.graph
-        for ride in (True, False):
+        whole = [*graph.plan(edge[0]), edge]
+        near = graph.nearest(edge[0])
+        ways = [(True, None, whole), (False, None, whole)]
+        if near is not None:
+            ways.insert(0, (True, near, [edge]))
+        for ride, begin, target in ways:
             if not graph.is_untried(edge):
                 return True
-            target = [*graph.plan(edge[0]), edge]
-            walk = Walk(graph, self.scene, reference, target, mine, ride=ride, only=self.only)
+            walk = Walk(
+                graph, self.scene, reference, target, mine, ride=ride, only=self.only, begin=begin
+            )
             walk.go()
             _send(out, _said(walk, self.scene, graph.news()))
             if walk.found and self.stop_at_first:

@@ -24,6 +24,9 @@ CLEAN = ""
 """Stands for no fault where an edge is named by its fault: a way on that no run has taken yet."""
 
 
+# a walk from its start may be shorter than one that goes on from a checkpoint farther away
+_NEAR = 60
+
 DEAD = "dead"
 """Name of a position between processes. What a kill leaves is what is stored and what is outside,
 so that two kills which leave the same are one position, whatever the processes had in mind.
@@ -62,6 +65,9 @@ class Graph:
         self.nodes: dict[int, Node] = {}
         self.start: int | None = None
         self.changed: set[int] = set()
+        # what processes have left where they could be killed: this process's own, not merged
+        self.checkpoints: dict[int, Any] = {}
+        self._near: dict[int, tuple[int, int]] = {}
 
     def touch(self, node: Node) -> None:
         """Note that a node is new or has changed."""
@@ -106,6 +112,22 @@ class Graph:
             yield node
             word = node.next
 
+    def survey(self) -> None:
+        """Find out for each node the nearest checkpoint from which a run comes to it by itself."""
+        near: dict[int, tuple[int, int]] = {}
+        for word in self.checkpoints:
+            for distance, node in enumerate(self.chain(word)):
+                if distance > _NEAR:
+                    break
+                if node.word not in near or distance < near[node.word][0]:
+                    near[node.word] = distance, word
+        self._near = near
+
+    def nearest(self, word: int) -> Node | None:
+        """The position between processes from which a run comes soonest to `word`, if any does."""
+        found = self._near.get(word)
+        return None if found is None else self.nodes[found[1]]
+
     def outcome(self, word: int | None) -> Outcome | None:
         """How a run ends from here without a further fault; None when that is not known."""
         last = None
@@ -114,11 +136,15 @@ class Graph:
         return last.outcome if last is not None else None
 
     def untried(self, mine: Callable[[int, str], bool]) -> list[Edge]:
-        """Edges that are still to be tried."""
-        found = []
+        """Edges that are still to be tried. Ways on come first: they lead from checkpoints to where
+        the others strike.
+        """
+        found: list[Edge] = [
+            (node.word, CLEAN)
+            for node in self.nodes.values()
+            if self._leads_on(node) and mine(node.word, CLEAN)
+        ]
         for node in self.nodes.values():
-            if self._leads_on(node) and mine(node.word, CLEAN):
-                found.append((node.word, CLEAN))
             if node.least < self.depth:
                 found += [
                     (node.word, code)

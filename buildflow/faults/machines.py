@@ -37,6 +37,7 @@ class MachineScene(EngineScene):
     """A build of one machine; with `deleting` its delete, after a build without faults."""
 
     instance = True
+    copies_world = True
 
     def __init__(
         self,
@@ -86,6 +87,15 @@ class MachineScene(EngineScene):
         self.touched: set[str] = set()
         self._hashed = (-1, 0)
         self._full: frozenset[str] = frozenset()
+
+    def extra_checkpoint(self) -> Any:
+        """See EngineScene."""
+        return frozenset(self.touched), self._full
+
+    def restore_extra(self, extra: Any) -> None:
+        """See EngineScene."""
+        touched, self._full = extra
+        self.touched = set(touched)
 
     def armed_world(self, injector: Injector) -> Any:
         """See EngineScene."""

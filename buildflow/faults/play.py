@@ -32,9 +32,12 @@ class Scenario:
         return frozenset(v.rule for v in self.violations)
 
 
-def run_to_end(scene: Scene) -> list[Violation]:
-    """Start, and resume after each crash. What the engine lets escape besides is a violation."""
-    work = scene.start
+def run_to_end(scene: Scene, *, begun: bool = False) -> list[Violation]:
+    """Start, and resume after each crash. What the engine lets escape besides is a violation.
+
+    `begun`: the scene is one that was put back to where a process had died.
+    """
+    work = scene.resume if begun else scene.start
     struck, resumes = 0, 0
     while resumes < RESUMES_MAX:
         struck, resumes = scene.injector.strikes, resumes + 1

@@ -85,6 +85,18 @@ class Scene(ABC):
         """What there is of the run once its process is gone, as in `position`."""
         return None
 
+    def checkpoint(self) -> Any:
+        """What there is of the run once its process is gone, to be gone on from by `restore`; None
+        where that can't be kept. Costs little: it is asked for at every position.
+        """
+        return None
+
+    def restore(self, checkpoint: Any, injector: Injector) -> None:
+        """Be where a process had died when `checkpoint` was made, with `injector` at every point;
+        `resume` goes on from there.
+        """
+        raise NotImplementedError
+
     def applies(self, kind: Kind, visit: Visit) -> bool:
         """Whether there is anything that `kind` could happen to now."""
         return False

@@ -4,6 +4,9 @@ A walk goes to an edge that it was sent to, lets the fault strike, and goes on. 
 to a position that is known with fewer faults, it is from there on the run with those fewer faults:
 that is what equal positions mean. So one walk tries a fault, comes back to where it was, tries the
 next, and so on; it ends early when nothing that lies ahead is left to try.
+
+What a process leaves when it is killed is kept (Scene.checkpoint), and a walk may begin there, if
+its way leads through a resumed run anyhow: see Graph.nearest.
 """
 
 from __future__ import annotations
@@ -23,6 +26,10 @@ from buildflow.faults.visit import Visit
 # after these a run usually comes back to where it would have been
 _RETURNING = frozenset({Act.KILL, Act.STORE, Act.DELAY, Act.LOSE})
 KILL = "ki"
+# a store that fails takes the process with it: what it leaves is what a kill leaves there. Taken for
+# granted where a fault has struck before; the first fault of a plan is tried for real.
+_LIKE_KILL = ("sf", "su")
+_FORESEEN = frozenset({KILL, *_LIKE_KILL})
 Mine = Callable[[int, str], bool]
 
 
@@ -35,10 +42,11 @@ class Walk:
 
     def __init__(
         self, graph: Graph, scene: Scene, reference: Reference, target: list[Edge], mine: Mine,
-        *, ride: bool = True, only: frozenset[str] | None = None,
+        *, ride: bool = True, only: frozenset[str] | None = None, begin: Node | None = None,
     ) -> None:  # fmt: skip
         self.graph, self.scene, self.reference = graph, scene, reference
         self.target, self.mine, self.ride, self.only = list(target), mine, ride, only
+        self.begin = begin
         self.level = 0
         self.last: tuple[Node, str | None] | None = None
         self.via: Edge | None = None
@@ -51,17 +59,28 @@ class Walk:
     def go(self) -> None:
         """Lay the scene out, walk, and judge."""
         scene = self.scene
-        scene.lay_out()
         injector = Injector(scene, self)
-        scene.arm(injector)
+        if self.begin is None:
+            scene.lay_out()
+            scene.arm(injector)
+        else:
+            self._begin_at(self.begin, injector)
         try:
-            found = run_to_end(scene)
+            found = run_to_end(scene, begun=self.begin is not None)
         except Abandoned:
             self.edges = scene.edges()
             return
         self.edges = scene.edges()
         self._note(found)
         self._end(injector)
+
+    def _begin_at(self, dead: Node, injector: Injector) -> None:
+        self.scene.restore(self.graph.checkpoints[dead.word], injector)
+        injector.struck = [replace(s, mark="") for s in dead.struck]
+        injector.visits = injector.struck[-1].visit.index + 1 if injector.struck else 0
+        self.level, self.via, self.last = dead.least, dead.via, (dead, None)
+        if self.target and self.target[0] == (dead.word, CLEAN):
+            self.target.pop(0)
 
     # --- at a point ---------------------------------------------------
 
@@ -81,6 +100,7 @@ class Walk:
             )
             graph.touch(node)
             self._foresee_kill(node, visit, injector)
+        self._keep(node)
         self._arrive(node, injector, visit)
         code = self._pick(node, injector)
         if code is not None:
@@ -158,7 +178,7 @@ class Walk:
         self.level += 1
         self.strikes += 1
         self._knew = False
-        if code == KILL and code in node.after:
+        if code in _FORESEEN and code in node.after:
             dead = self.graph.nodes[node.after[code]]
             self.last = (dead, None)
             if self.target and self.target[0] == (dead.word, CLEAN):
@@ -170,8 +190,10 @@ class Walk:
             return
         graph = self.graph
         left = word_of((DEAD, self.scene.left_behind()))
-        node.after[KILL] = left
-        node.hits[KILL] = Struck(visit, KILL)
+        for code in (KILL, *(_LIKE_KILL if self.level else ())):
+            if code in node.options:
+                node.after[code] = left
+                node.hits[code] = Struck(visit, code)
         struck = (*injector.struck, node.hits[KILL])
         dead = graph.nodes.get(left)
         if dead is None:
@@ -181,6 +203,15 @@ class Walk:
             graph.touch(dead)
         else:
             graph.lower(dead, self.level + 1, (node.word, KILL), struck)
+
+    def _keep(self, node: Node) -> None:
+        """What a kill would leave here, to begin other walks from."""
+        left = node.after.get(KILL)
+        if left is None or left in self.graph.checkpoints:
+            return
+        checkpoint = self.scene.checkpoint()
+        if checkpoint is not None:
+            self.graph.checkpoints[left] = checkpoint
 
     def _is_open(self, node: Node, code: str) -> bool:
         """Whether nobody knows yet what follows on this fault."""
