@@ -177,11 +177,14 @@ class VmEngine(Engine):
         return super().removal(row, flow)
 
     def gc(self, *, dry_run: bool = False) -> Audit:
-        """Compare the world with the store, both ways, and remove our strays; see audit.py.
+        """Compare the world with the store, both ways, remove our strays, and note what power the
+        hypervisor reports of machines that nobody works on; see audit.py.
 
         With `dry_run` nothing is touched.
         """
-        auditor = Auditor(self.store, self.world, self.definitions, self.settings)
+        auditor = Auditor(
+            self.store, self.world, self.definitions, self.settings, self.clock
+        )
         return auditor.audit(dry_run=dry_run)
 
     def close(self, *, cancel: bool = False) -> None:

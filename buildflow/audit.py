@@ -2,8 +2,10 @@
 
 * A *stray* exists and should not: the ledger calls its effect undone, and its build has ended.
 * A *lost* thing should exist and does not: the ledger calls it done, and its step, asked by key,
-  finds nothing. What cannot be asked (a service that does not answer, a host that is served
-  elsewhere) is not called lost.
+  finds nothing. What does not answer is *unknown*, with the reason, and never called lost; what is
+  on a host that is served elsewhere is left to that one.
+* *Power* is what the hypervisor now says of a guest of ours that nobody works on, where that is not
+  what it said last: its owner stopped it, or it died. The report is written to the store.
 * A *foreign* one carries our tags but belongs to no build of this store; it is never touched.
 
 The world is read before the ledger, for an intent is durable before its effect; and whatever looks
@@ -12,28 +14,37 @@ like a stray is looked for again, for its undo may have ended in between.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from buildflow.drivers.protocols import Thing
 from buildflow.drivers.world import World
+from buildflow.engine.clock import Clock
 from buildflow.engine.definitions import Definitions
 from buildflow.engine.locks import KeyedLocks
+from buildflow.engine.reported import record_power
 from buildflow.engine.staging import DONE, UNDONE
 from buildflow.engine.step import Step
 from buildflow.engine.store import ENDED, Row, Store
-from buildflow.errors import BuildflowError, HostUnusable
+from buildflow.errors import BuildflowError, HostElsewhere, HostUnusable, StoreError
+from buildflow.states import power
 
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """What was found; see the module. `removed` and `failed` say what became of the strays."""
+    """What was found; see the module. `removed` and `failed` say what became of the strays; `power`
+    has the names of the states that `was` known and is `now` reported.
+    """
 
     strays: list[Row] = field(default_factory=list)
     lost: list[Row] = field(default_factory=list)
     foreign: list[Row] = field(default_factory=list)
     removed: list[Row] = field(default_factory=list)
     failed: list[Row] = field(default_factory=list)
+    power: list[Row] = field(default_factory=list)
+    unknown: list[Row] = field(default_factory=list)
 
     def to_json(self) -> Row:
         """As `buildflow gc --json` prints it."""
@@ -43,14 +54,20 @@ class Audit:
             "foreign": self.foreign,
             "removed": self.removed,
             "failed": self.failed,
+            "power": self.power,
+            "unknown": self.unknown,
         }
 
 
 class Auditor:
-    """Compares, and removes strays. Writes nothing to the store: its ledger is right already."""
+    """Compares, removes strays, and notes what power the hypervisor reports. The ledger it leaves
+    alone: it is right already.
+    """
 
-    def __init__(self, store: Store, world: World, definitions: Definitions, settings: Any) -> None:
-        self._store, self._world = store, world
+    def __init__(
+        self, store: Store, world: World, definitions: Definitions, settings: Any, clock: Clock
+    ) -> None:
+        self._store, self._world, self._clock = store, world, clock
         self._definitions, self._settings = definitions, settings
         self._steps: dict[str, dict[str, Step]] = {}
 
@@ -78,15 +95,10 @@ class Auditor:
             if not dry_run:
                 self._remove(effect, entry, found)
         for effect in ledger.done():
-            if effect["key"] not in present and self._is_lost(effect):
-                found.lost.append(
-                    {
-                        "kind": effect["kind"],
-                        "id": effect["external_id"],
-                        "key": effect["key"],
-                        "build": effect["build"],
-                    }
-                )
+            if effect["key"] not in present and self._is_lost(effect, found):
+                found.lost.append(_told(effect))
+        for effect in ledger.guests():
+            self._report_power(effect, found, dry_run=dry_run)
         return found
 
     def _is_foreign(self, thing: Thing) -> bool:
@@ -108,17 +120,45 @@ class Auditor:
         else:
             found.removed.append(entry)
 
-    def _is_lost(self, effect: Row) -> bool:
+    def _is_lost(self, effect: Row, found: Audit) -> bool:
         row = self._store.build(effect["build"])
         if row is None or row["status"] != "complete":
             return False  # somebody is at work on it, or it says itself what it lacks
-        try:
+        with self._asking(effect, found):
             step = self._step(effect)
             if step is None or step.elsewhere(effect["facts"]) is not None:
                 return False  # it cannot be seen from here
             return not step.exists(effect["key"], effect["facts"])
-        except BuildflowError:
-            return False
+        return False
+
+    def _report_power(self, effect: Row, found: Audit, *, dry_run: bool) -> None:
+        row = self._store.build(effect["build"])
+        if row is None or row["status"] not in ENDED or row["task_state"] is not None:
+            return  # whoever is at work on it hears of it
+        with self._asking(effect, found):
+            step = self._step(effect)
+            if step is None or step.elsewhere(effect["facts"]) is not None:
+                return
+            facts = effect["facts"]
+            domain = self._world.on(facts["host"]).find_domain(facts["uuid"])
+            now = power.NOSTATE if domain is None else domain.power_state
+            if now == row["power_state"]:
+                return
+            if dry_run or record_power(self._store, self._clock, row, now):
+                was = power.NAMES[row["power_state"]]
+                found.power.append({"build": row["id"], "was": was, "now": power.NAMES[now]})
+
+    @contextmanager
+    def _asking(self, effect: Row, found: Audit) -> Iterator[None]:
+        """What does not answer is noted, and the audit goes on."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except HostElsewhere:
+            return
+        except BuildflowError as error:
+            found.unknown.append({**_told(effect), "reason": error.summary})
 
     def _has_ended(self, build: str) -> bool:
         row = self._store.build(build)
@@ -153,6 +193,10 @@ class Ledger:
             or self._by_id.get((thing.kind, thing.key))
         )
 
+    def guests(self) -> list[Row]:
+        """Guests that may be there."""
+        return [r for r in self._by_key.values() if r["kind"] == "guest" and r["state"] != UNDONE]
+
     def done(self) -> list[Row]:
         """Effects that should be there."""
         return [row for row in self._by_key.values() if row["state"] == DONE]
@@ -172,6 +216,13 @@ class Bystander:
 
     def report_power(self, value: int, step: str | None) -> None:
         """Nobody listens."""
+
+
+def _told(effect: Row) -> Row:
+    return {
+        "kind": effect["kind"], "id": effect["external_id"], "key": effect["key"],
+        "build": effect["build"],
+    }  # fmt: skip
 
 
 _ALL = ("intent", "done", "undone", "residue")

@@ -158,7 +158,8 @@ def gc(
     """Compare the world with the store, both ways, and remove our strays.
 
     Strays exist and should not; lost things should exist and do not; foreign ones carry our tags
-    but belong to another store, and are never touched. Exit code 3 when a stray is left.
+    but belong to another store, and are never touched. The power state of each machine is noted as
+    its hypervisor now reports it. Exit code 3 when a stray is left.
     """
     invocation = invocation_of(ctx)
     with working(invocation) as work, work.interruption.going_on():
@@ -172,7 +173,9 @@ def gc(
 
 
 def _audit_lines(audit: dict[str, list[dict[str, Any]]]) -> Any:
-    for heading in ("strays", "removed", "failed", "lost", "foreign"):
+    for each in audit["power"]:
+        yield f"power    build {each['build']} was {each['was']}, and is {each['now']}"
+    for heading in ("strays", "removed", "failed", "lost", "unknown", "foreign"):
         for thing in audit[heading]:
             reason = f": {thing['reason']}" if thing.get("reason") else ""
             build = f" of build {thing['build']}" if thing.get("build") else ""

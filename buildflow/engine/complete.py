@@ -9,7 +9,8 @@ from buildflow.engine.step import Step
 
 
 class Complete(Step):
-    """Makes the build complete in one commit; when that is refused everything is rolled back.
+    """Makes the build complete in one commit; when that is refused everything is rolled back, the
+    move of its `triggers` first.
 
     Follows nova/compute/manager.py: _update_instance_after_spawn, which stands outside Nova's undo
     scope and leaves a running guest behind when it fails.

@@ -332,9 +332,10 @@ class Run(Undoing):
         left = sorted({e["kind"] for e in self.effects.values() if e["state"] == RESIDUE})
         if left:
             raise DriverError(f"not complete: {', '.join(left)} could not be removed")
+        # the move stays when the commit is refused: the rollback walks it back, as any other
+        self.move(triggers, step)
         try:
             with self.lock, self.provisionally():
-                self.move(triggers, step)
                 if self.fault is not None:  # an earlier attempt's: the build has none after all
                     self.errors = [self.fault, *self.errors]
                     self.fault = None

@@ -151,10 +151,17 @@ class Undoing(Staging):
             retrying(once)
 
     def _compensate(self, step: Step) -> None:
-        """Walk the machine back over what this step moved, as far as it went."""
+        """Walk the machine back over what this step moved, as far as it went.
+
+        Residue holds it where it is: the state that it gives up from says how far the rollback
+        came, and what is left belongs to that state or to a later one.
+        """
         if self.states is None or self.states.task_state == task.DELETING or self._stuck:
             return
-        for triggers in (step.on_done, step.on_start):
+        moves = [m for m in (getattr(step, "triggers", ()), step.on_done, step.on_start) if m]
+        if moves and any(e["state"] == RESIDUE for e in self.effects.values()):
+            return
+        for triggers in moves:
             undo: list[str] = []
             for trigger in reversed(triggers):
                 table = TABLES[OWNER_OF[trigger]]
@@ -171,7 +178,7 @@ class Undoing(Staging):
                 try:
                     self.move(undo, step.name)
                 except InvalidTransition:
-                    # residue holds the machine where it is: a guest that could not be stopped
+                    # a power state that is told of a guest holds it as well
                     self._stuck = True
                     return
 

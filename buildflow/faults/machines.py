@@ -1,8 +1,11 @@
-"""The scenes of machines: a build or a delete in the simulated world, with every kind of fault."""
+"""The scenes of machines: a build, a delete or a cleanup in the simulated world, with every kind of
+fault, after whatever was done to the machine before.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from enum import StrEnum
 from typing import Any, Final
 
 from buildflow.api import VmEngine
@@ -13,13 +16,14 @@ from buildflow.engine.guard import Intention
 from buildflow.engine.store import Row
 from buildflow.errors import BadInput
 from buildflow.faults.engine_scene import BUILD_ID, EngineScene
-from buildflow.faults.injector import Injector
+from buildflow.faults.injector import Follow, Injector
 from buildflow.faults.kinds import Act, Kind
+from buildflow.faults.plan import Fault
 from buildflow.faults.proxies import ArmedWorld
 from buildflow.faults.scene import Inventory, Outcome
 from buildflow.faults.visit import Visit
 from buildflow.flows.build import build_flow
-from buildflow.states import power
+from buildflow.states import power, vm
 
 
 class CountedWorld(SimulatedWorld):
@@ -33,8 +37,34 @@ class CountedWorld(SimulatedWorld):
         self.version += 1
 
 
+class Before(StrEnum):
+    """What has become of a machine before the run that is explored."""
+
+    NOTHING = "nothing"  # it has been accepted, and no more
+    BUILT = "built"
+    FAILED = "failed"  # its build's last step failed; it was rolled back
+    LEFT = "left"  # the same, and its guest could not be stopped: all is residue
+
+
+_LAST_STEP_FAILS: Final = Fault("er", None, "finish:execute")
+_PREPARED_BY: Final[dict[Before, tuple[Fault, ...]]] = {
+    Before.BUILT: (),
+    Before.FAILED: (_LAST_STEP_FAILS,),
+    Before.LEFT: (_LAST_STEP_FAILS, Fault("er", None, "start:undo")),
+}
+_ENDS: Final = {
+    Intention.RUN: Outcome.COMPLETE,
+    Intention.DELETE: Outcome.ROLLED_BACK,
+    Intention.CLEANUP: Outcome.ROLLED_BACK,
+}
+
+
 class MachineScene(EngineScene):
-    """A build of one machine; with `deleting` its delete, after a build without faults."""
+    """A run of one machine: its build unless `intention` says otherwise, after `prior`.
+
+    `deleting` is its delete, after a build without faults. `own_ports` are the user's, which a
+    build binds and never deletes.
+    """
 
     instance = True
     copies_world = True
@@ -50,8 +80,15 @@ class MachineScene(EngineScene):
         boot_from_volume: bool = False,
         created_volume: bool = False,
         deleting: bool = False,
+        own_ports: bool = False,
+        api: str = "attachments",
+        intention: Intention = Intention.RUN,
+        prior: Before = Before.NOTHING,
     ) -> None:
-        self.name, self.hosts, self.attach, self.deleting = name, hosts, attach, deleting
+        self.name, self.hosts, self.attach, self.api = name, hosts, attach, api
+        if deleting:
+            intention, prior = Intention.DELETE, Before.BUILT
+        self.intention, self.prior, self.ends = intention, prior, _ENDS[intention]
         self.given = volumes
         ids = [f"{index:08x}-0000-4000-8000-0000000000aa" for index in range(volumes)]
         self.volume_ids = ids
@@ -62,6 +99,11 @@ class MachineScene(EngineScene):
             "name": "explored", "max_attempts": len(hosts), "hosts": list(hosts),
             "networks": [{} for _ in range(nics)], "no_network": nics == 0,
         }  # fmt: skip
+        self.port_ids: list[str] = []
+        if own_ports:
+            # the world derives an id from what it holds, so that it is the same in each
+            self.port_ids = [SimulatedWorld().add_port() for _ in range(min(nics, 1))]
+            inputs["networks"] = [{"port_id": each} for each in self.port_ids]
         if boot_from_volume:
             inputs["boot_volume"], disks = disks[0], disks[1:]
         else:
@@ -76,6 +118,8 @@ class MachineScene(EngineScene):
         world = CountedWorld(clock=self.clock)
         for each in self.volume_ids:
             world.add_volume(id=each)
+        for _ in self.port_ids:
+            world.add_port()
         return world
 
     def copy_world(self, world: Any) -> Any:
@@ -85,6 +129,7 @@ class MachineScene(EngineScene):
     def laid_out(self) -> None:
         """See EngineScene."""
         self.touched: set[str] = set()
+        self.began = False  # something of the run is durable
         self._hashed = (-1, 0)
         self._full: frozenset[str] = frozenset()
 
@@ -99,7 +144,9 @@ class MachineScene(EngineScene):
 
     def armed_world(self, injector: Injector) -> Any:
         """See EngineScene."""
-        drivers = drivers_of(self.world, *self.hosts, volume_attach=self.attach)
+        drivers = drivers_of(
+            self.world, *self.hosts, volume_attach=self.attach, volume_api=self.api
+        )
         return ArmedWorld(drivers, injector)
 
     def make_engine(self, world: Any) -> Engine:
@@ -115,10 +162,28 @@ class MachineScene(EngineScene):
 
     def prepare(self) -> None:
         """See EngineScene."""
-        if self.deleting:
-            self.ends = Outcome.ROLLED_BACK
-            self.engine.carry_out(self.build_id)
-            self.intention = Intention.DELETE
+        self._bare = self.inventory()
+        if self.prior is not Before.NOTHING:
+            self.injector = Injector(self, Follow(_PREPARED_BY[self.prior]))
+            self.engine = self._open()
+            self.engine.carry_out(self.build_id, take_over=True)
+
+    def before(self) -> Inventory:
+        """See Scene: what was there before the machine was."""
+        return self._bare
+
+    def outcome(self) -> Outcome:
+        """See Scene. As long as nothing of a delete or a cleanup is durable it has not begun, and
+        whoever wanted it asks again.
+        """
+        if self.intention is not Intention.RUN and not self.began:
+            return Outcome.UNFINISHED
+        return super().outcome()
+
+    def _on_commit(self, when: str, unit: Any) -> None:
+        if when == "after":
+            self.began = True
+        super()._on_commit(when, unit)
 
     def inventory(self) -> Inventory:
         """See Scene: a name for each record, such as `sim1/disks/<key>`."""
@@ -138,8 +203,8 @@ class MachineScene(EngineScene):
         return self._hashed[1]
 
     def extra_position(self) -> Hashable:
-        """Disks that are full, and what was changed by hand."""
-        return self._full, frozenset(self.touched)
+        """Disks that are full, what was changed by hand, and whether it has begun at all."""
+        return self._full, frozenset(self.touched), self.began
 
     # --- what the ledger's effects are, outside ---------------------------------------------------
 
@@ -169,6 +234,10 @@ class MachineScene(EngineScene):
                 wrong.append(f"states: the guest is in power state {domain['power']}, not {told}")
         if outcome is Outcome.ROLLED_BACK and self.records.states.power_state != power.NOSTATE:
             wrong.append("states: nothing is left, and a power state is told of it")
+        if outcome is Outcome.ROLLED_BACK and self.intention is Intention.DELETE:
+            state = self.records.states.vm_state
+            if state != vm.DELETED:
+                wrong.append(f"states: its delete is over, and the machine is {state}")
         return wrong
 
     def flaws(self) -> list[str]:
@@ -181,6 +250,10 @@ class MachineScene(EngineScene):
         if self.overtaken:
             noted = [each for each in noted if not each.endswith("was created twice")]
         return [*super().flaws(), *(f"world: {each}" for each in noted)]
+
+    def asks_others(self, visit: Visit) -> bool:
+        """See Scene: one host that can take the machine is enough."""
+        return len(self.hosts) > 1 and (visit.driver, visit.call) == ("compute", "validate")
 
     # --- by hand ---------------------------------------------------
 
@@ -336,11 +409,35 @@ SCENES: Final[dict[str, Callable[[], MachineScene]]] = {
     "build-tiny": lambda: MachineScene("build-tiny", volumes=0, nics=0),
     "build-bfv": lambda: MachineScene("build-bfv", volumes=1, boot_from_volume=True),
     "build-made": lambda: MachineScene("build-made", volumes=0, created_volume=True),
+    "build-legacy": lambda: MachineScene("build-legacy", volumes=1, nics=0, api="legacy"),
+    "build-own-port": lambda: MachineScene("build-own-port", volumes=0, own_ports=True),
     "build-hosts": lambda: MachineScene("build-hosts", volumes=1, hosts=("sim1", "sim2")),
     "build-2n": lambda: MachineScene("build-2n", nics=2, volumes=0),
     "delete-1n2v": lambda: MachineScene("delete-1n2v", deleting=True),
     "delete-host": lambda: MachineScene("delete-host", attach="host", deleting=True),
+    "delete-own": lambda: MachineScene(
+        "delete-own", volumes=0, created_volume=True, own_ports=True, deleting=True
+    ),
+    "delete-queued": lambda: MachineScene(
+        "delete-queued", volumes=0, intention=Intention.DELETE
+    ),
+    "delete-failed": lambda: MachineScene(
+        "delete-failed", volumes=0, intention=Intention.DELETE, prior=Before.FAILED
+    ),
+    "delete-left": lambda: MachineScene(
+        "delete-left", volumes=1, intention=Intention.DELETE, prior=Before.LEFT
+    ),
+    "cleanup-left": lambda: MachineScene(
+        "cleanup-left", volumes=1, intention=Intention.CLEANUP, prior=Before.LEFT
+    ),
+    "power-tiny": lambda: _power("power-tiny"),
 }
+
+
+def _power(name: str) -> MachineScene:
+    from buildflow.faults.power_scene import PowerScene
+
+    return PowerScene(name)
 
 
 def make_scene(name: str) -> MachineScene:

@@ -67,7 +67,8 @@ def by_outcome(scene: Scene, injector: Injector, outcome: Outcome) -> list[Viola
         lost = _surfaced(injector)
         if lost is not None and scene.fault() is None and not _told_of(lost, scene.errors()):
             found.append(Violation("swallowed", f"complete, and nothing is said of {_told(lost)}"))
-        if _unnoticed_guest(injector):
+        # another host may have built it since; what happened on the first is told then
+        if _unnoticed_guest(injector) and not _rescheduled(scene):
             found.append(Violation("complete", "the guest had died before its boot was over"))
     return found
 
@@ -255,6 +256,8 @@ def _surfaced(injector: Injector) -> Struck | None:
         before = injector.struck[:index]
         if any(b.kind.outcome_unknown or b.kind.act is Act.TAKE for b in before):
             return None  # the run was asking the world: what fails then is told as the lost answer
+        if injector.scene.asks_others(s.visit):
+            continue
         if s.kind.definite and not s.visit.back and not s.visit.undoing and not s.late:
             died = any(a.kind.act in (Act.KILL, Act.STORE) for a in injector.struck[index + 1 :])
             return None if died else s  # what a process did not live to tell nobody can know

@@ -62,7 +62,7 @@ def reference_of(scene: Scene) -> Reference:
     """What a run without faults does; `scene` is used up."""
     scene.lay_out()
     scene.arm(Injector(scene))
-    before = scene.inventory()
+    before = scene.before()
     scene.start()
     return Reference(before, scene.inventory(), scene.outcome())
 

@@ -213,6 +213,8 @@ class _Building:
             if moment == 0:
                 states = self._apply(place.states, *step.triggers)
                 yield "complete", replace(place, states=states, at=place.at, ended=True)
+                refused = replace(place, states=states)
+                yield f"{step.name} is refused", self._turned(refused, "a stop request")
         else:
             triggers = (step.on_start, step.on_done, ())[moment]
             states = self._apply(place.states, *triggers)
@@ -259,8 +261,7 @@ class _Building:
         if step.kind is not None and moment:
             gone = self._report(states, power.NOSTATE) if step.kind == "guest" else states
             yield f"{step.name} is undone", replace(under, states=self._walked(gone, step, place))
-            held = replace(under, held=True, states=self._walked(states, step, place))
-            yield f"{step.name} can't be undone", held
+            yield f"{step.name} can't be undone", replace(under, held=True)
         else:
             walked = self._walked(states, step, place)
             yield f"{step.name} is walked back over", replace(under, states=walked)
@@ -274,18 +275,13 @@ class _Building:
         )
 
     def _walked(self, states: InstanceStates, step: Step, place: Place) -> InstanceStates:
-        """As far as the tables let it: a guest that stays holds the machine where it is."""
-        if states.task_state == task.DELETING:
+        """One step of the way that the machine came; residue holds it where it is."""
+        if states.task_state == task.DELETING or place.held:
             return states
-        for triggers in (step.on_done, step.on_start):
+        for triggers in (getattr(step, "triggers", ()), step.on_done, step.on_start):
             undo = self.laws.undo_of(states, triggers)
             if undo:
-                try:
-                    states = self._apply(states, *undo)
-                except InvalidTransition:
-                    if not place.held and states.power_state == power.NOSTATE:
-                        raise
-                    return states
+                states = self._apply(states, *undo)
         return states
 
     def _ended(self, place: Place) -> Place:

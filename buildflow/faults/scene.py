@@ -75,6 +75,10 @@ class Scene(ABC):
     def inventory(self) -> Inventory:
         """What exists outside, each thing under a name of its own. JSON."""
 
+    def before(self) -> Inventory:
+        """What was there before anything of the run was; asked once it is laid out."""
+        return self.inventory()
+
     def position(self, visit: Visit | None) -> Hashable | None:
         """Where the run is: all that can make a difference to how it goes on, states, records and
         inventory. Two runs at equal positions go on alike. None when that can't be told.
@@ -137,6 +141,10 @@ class Scene(ABC):
 
     def asked_back(self) -> bool:
         """Whether somebody wanted it rolled back, so that no fault need be why."""
+        return False
+
+    def asks_others(self, visit: Visit) -> bool:
+        """Whether what fails here is asked of somebody else, and the run need not say so."""
         return False
 
     def errors(self) -> list[dict[str, Any]]:

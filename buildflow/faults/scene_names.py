@@ -13,11 +13,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from buildflow.drivers.simulated import drivers_of
 from buildflow.errors import BadInput
-from buildflow.faults.injector import Injector
 from buildflow.faults.machines import SCENES, MachineScene, make_scene
-from buildflow.faults.proxies import ArmedWorld
 
 # more of them make the exploration longer and show nothing that two do not
 NICS_MAX: Final = 4
@@ -75,25 +72,13 @@ class Asked:
             raise BadInput(f"Cinder is spoken to by `attachments` or `legacy`, not by {self.api!r}")
         if self.boot == "volume" and not self.volumes:
             raise BadInput("a boot from a volume needs one: --volumes 1 or more")
-        kind: type[MachineScene] = _Documented if self.api == "legacy" else MachineScene
         more: dict[str, Any] = {
             "nics": self.nics, "volumes": self.volumes, "attach": self.attach,
             "hosts": tuple(f"sim{number + 1}" for number in range(self.hosts)),
             "boot_from_volume": self.boot == "volume", "created_volume": self.made,
-            "deleting": self.delete,
+            "deleting": self.delete, "api": self.api,
         }  # fmt: skip
-        return kind(self.name, **more)
-
-
-class _Documented(MachineScene):
-    """By initialize_connection and attach, Cinder's protocol before attachments."""
-
-    def armed_world(self, injector: Injector) -> Any:
-        """See EngineScene."""
-        drivers = drivers_of(
-            self.world, *self.hosts, volume_attach=self.attach, volume_api="legacy"
-        )
-        return ArmedWorld(drivers, injector)
+        return MachineScene(self.name, **more)
 
 
 def scene_called(name: str) -> MachineScene:

@@ -16,6 +16,7 @@ from xml.etree import ElementTree as ET
 import psutil
 import pytest
 
+from buildflow.engine.guard import Intention
 from buildflow.faults.machines import SCENES
 from buildflow.faults.scene_names import Asked, scene_called
 from tests.cli.conftest import Cli, cli
@@ -138,7 +139,8 @@ def test_names_of_scenes_are_read_back() -> None:
         scene = scene_called(asked.name)
         assert scene.name == asked.name
         assert vars(scene)["inputs"] == vars(asked.scene())["inputs"]
-        assert (scene.attach, scene.deleting) == (asked.attach, asked.delete)
+        assert (scene.attach, scene.api) == (asked.attach, asked.api)
+        assert (scene.intention is Intention.DELETE) is asked.delete
 
 
 # --- run -----------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,9 @@ from buildflow.api import VmEngine
 from buildflow.config import Settings
 from buildflow.drivers.protocols import PortRequest
 from buildflow.drivers.simulated import SimulatedWorld, drivers_of
+from buildflow.engine.reported import record_power
+from buildflow.errors import DriverError
+from buildflow.states import power
 
 Rig = tuple[VmEngine, SimulatedWorld, str]
 
@@ -37,7 +41,8 @@ def test_world_and_store_agree(rig: Rig) -> None:
     assert world.digest() == before
     engine.delete(build).wait()
     assert engine.gc().to_json() == {
-        "strays": [], "lost": [], "foreign": [], "removed": [], "failed": [],
+        "strays": [], "lost": [], "foreign": [], "removed": [], "failed": [], "power": [],
+        "unknown": [],
     }  # fmt: skip
 
 
@@ -69,6 +74,59 @@ def test_a_guest_that_is_off_is_not_lost(rig: Rig) -> None:
     engine, world, build = rig
     assert world.destroy_guest(build)
     assert engine.gc().lost == []
+
+
+def test_what_the_hypervisor_reports_is_noted(rig: Rig) -> None:
+    engine, world, build = rig
+    world.pause_guest(build)
+    entry = {"build": build, "was": "RUNNING", "now": "PAUSED"}
+    assert engine.gc(dry_run=True).power == [entry]
+    assert engine.show(build)["power_state"] == power.RUNNING, "a dry run writes nothing"
+    assert engine.gc().power == [entry]
+    assert engine.gc().power == []
+    assert engine.show(build)["power_state"] == power.PAUSED
+    last = engine.history(build)[-1]
+    assert (last["trigger"], last["step"], last["power_state"]) == ("report_paused", None, 3)
+    world.crash_guest(build)
+    world.undefine_by_hand(build)
+    assert engine.gc().power == [{"build": build, "was": "PAUSED", "now": "NOSTATE"}]
+    shown = engine.delete(build).wait()
+    assert (shown["vm_state"], shown["power_state"]) == ("deleted", power.NOSTATE)
+    assert engine.gc().power == []
+
+
+def test_a_report_never_comes_between_an_owner_and_its_build(rig: Rig) -> None:
+    engine, world, build = rig
+    row = engine.store.find(build)
+    world.pause_guest(build)
+    engine.store.claim(build, engine.owner_id(), row["epoch"])
+    assert not record_power(engine.store, engine.clock, row, power.PAUSED)
+    assert engine.store.find(build)["power_state"] == power.RUNNING
+    assert [line["trigger"] for line in engine.history(build)][-1] == "activate+finish_spawning"
+
+
+class Deaf:
+    """A hypervisor that answers no question about a domain."""
+
+    def __init__(self, compute: Any) -> None:
+        self._compute = compute
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._compute, name)
+
+    def find_domain(self, uuid: str) -> Any:
+        raise DriverError("no answer")
+
+
+def test_what_does_not_answer_is_unknown(rig: Rig) -> None:
+    engine, world, build = rig
+    host = engine.show(build)["host"]
+    world.pause_guest(build)
+    engine.world.computes[host] = Deaf(engine.world.computes[host])
+    audit = engine.gc()
+    assert (audit.power, audit.lost) == ([], [])
+    assert [(each["kind"], each["reason"]) for each in audit.unknown] == [("guest", "no answer")]
+    assert engine.show(build)["power_state"] == power.RUNNING
 
 
 def test_what_belongs_to_another_store_is_foreign_and_stays(rig: Rig, tmp_path: Path) -> None:

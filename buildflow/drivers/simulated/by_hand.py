@@ -75,6 +75,39 @@ class ByHand(ABC):
             change.put("domains", record_id, held)
             return True
 
+    def turn_guest(self, uuid: str, state: int) -> bool:
+        """virsh start, suspend, resume, dompmsuspend, destroy, or a panic: whatever leaves a domain
+        that is there in the power state `state`, one that a domain can have.
+        """
+        with self.change("by_hand.turn", id=uuid) as change:
+            found = _domain(change, uuid)
+            if found is None:
+                return False
+            record_id, domain = found
+            lives = state in _LIVING
+            acts_at = change.now if lives and domain["acts_at"] is None else domain["acts_at"]
+            change.put("domains", record_id, {
+                **domain, "active": lives, "power": state, "acts_at": acts_at,
+                "until": None if state == power.RUNNING else change.now,
+            })  # fmt: skip
+            return True
+
+    def take_domain_away(self, uuid: str) -> Json | None:
+        """virsh dumpxml, destroy and undefine; returns what `bring_domain_back` wants."""
+        with self.change("by_hand.take_away", id=uuid) as change:
+            found = _domain(change, uuid)
+            if found is None:
+                return None
+            record_id, domain = found
+            change.put("domains", record_id, None)
+            return domain
+
+    def bring_domain_back(self, domain: Json) -> None:
+        """virsh define of what was dumped; it is off."""
+        with self.change("by_hand.bring_back", id=domain["uuid"]) as change:
+            off = {**domain, "active": False, "power": power.SHUTDOWN, "until": change.now}
+            change.put("domains", f"{domain['host']}/{domain['uuid']}", off)
+
     def define_by_hand(self, host: str, name: str, *, running: bool = False) -> str:
         """A domain that is not ours; returns its uuid."""
         uuid = derive("foreign", host, name)
@@ -216,6 +249,9 @@ class ByHand(ABC):
     def _options(self) -> WorldOptions:
         with self.look():
             return self.options
+
+
+_LIVING = frozenset({power.RUNNING, power.PAUSED, power.SUSPENDED})
 
 
 def stopped(domain: Json, state: int, now: float) -> Json | None:
