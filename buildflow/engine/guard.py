@@ -69,6 +69,10 @@ def decide(row: Row, intention: Intention) -> Decision:
         # a delete that was cut off goes on as one; a build that was being rolled back when the
         # delete came is rolled back by its own flow
         return Decision.REMOVE if row["vm_state"] != "building" else Decision.BACK
+    if row["status"] == "rolling_back" and row.get("finished_at") is not None:
+        # it had ended before, with residue: a cleanup that was cut off goes on as one, and tries
+        # once more what could not be undone
+        return Decision.SWEEP
     if decision is Decision.FORWARD and row["stop"] is not None:
         return Decision.BACK
     return decision

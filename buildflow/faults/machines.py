@@ -167,6 +167,9 @@ class MachineScene(EngineScene):
             self.injector = Injector(self, Follow(_PREPARED_BY[self.prior]))
             self.engine = self._open()
             self.engine.carry_out(self.build_id, take_over=True)
+            self.records.gave_up_from = None  # what gave up then is not the run that is explored
+        elif self.intention is Intention.DELETE:
+            self.store.request_stop(self.build_id, "deleted")
 
     def before(self) -> Inventory:
         """See Scene: what was there before the machine was."""
@@ -181,7 +184,7 @@ class MachineScene(EngineScene):
         return super().outcome()
 
     def _on_commit(self, when: str, unit: Any) -> None:
-        if when == "after":
+        if when == "after" and unit.free is None:  # who owns it is no part of what it does
             self.began = True
         super()._on_commit(when, unit)
 

@@ -57,7 +57,8 @@ def by_outcome(scene: Scene, injector: Injector, outcome: Outcome) -> list[Viola
     """
     found = []
     struck = injector.struck
-    if outcome in (Outcome.ROLLED_BACK, Outcome.RESIDUE) and _all_survivable(scene, struck):
+    failed = outcome in (Outcome.ROLLED_BACK, Outcome.RESIDUE) and outcome is not scene.ends
+    if failed and _all_survivable(scene, struck):
         found.append(Violation("needless", f"ended {outcome} though nothing had failed for good"))
     if outcome is Outcome.RESIDUE and not any(_may_leave(s) for s in struck):
         found.append(Violation("needless", "something is left though no undo had failed"))

@@ -24,6 +24,13 @@ rows = st.builds(
 intentions = st.sampled_from(list(Intention))
 
 
+def test_a_cleanup_that_was_cut_off_goes_on_as_one() -> None:
+    row = {"status": "rolling_back", "stop": None, "vm_state": "error", "task_state": None}
+    for wanted in Intention:
+        assert decide({**row, "finished_at": "2026-01-01T00:00:00Z"}, wanted) is Decision.SWEEP
+        assert decide({**row, "finished_at": None}, wanted) is Decision.BACK
+
+
 def test_every_case_is_decided() -> None:
     assert set(TABLE) == {(status, wanted) for status in STATUSES for wanted in Intention}
 
