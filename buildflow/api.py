@@ -182,9 +182,7 @@ class VmEngine(Engine):
 
         With `dry_run` nothing is touched.
         """
-        auditor = Auditor(
-            self.store, self.world, self.definitions, self.settings, self.clock
-        )
+        auditor = Auditor(self.store, self.world, self.definitions, self.settings, self.clock)
         return auditor.audit(dry_run=dry_run)
 
     def close(self, *, cancel: bool = False) -> None:

@@ -19,7 +19,9 @@ def record_power(store: Store, clock: Clock, row: Row, value: int) -> bool:
     Returns False when the build has changed since `row` was read. Raises StoreError.
     """
     trigger = power.report_trigger(value)
-    states = apply(InstanceStates(row["vm_state"], row["task_state"], row["power_state"]), [trigger])
+    states = apply(
+        InstanceStates(row["vm_state"], row["task_state"], row["power_state"]), [trigger]
+    )
     moved = {
         "vm_state": states.vm_state,
         "task_state": states.task_state,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from buildflow.faults.play import Scenario
     from buildflow.faults.points import Point
     from buildflow.faults.scene import Scene
+    from buildflow.faults.several import Result
     from buildflow.faults.verify import Proof
 
 # a flaw, or a broken rule: the code of a build that failed
@@ -37,6 +38,12 @@ SceneName = Annotated[
     str | None,
     typer.Option("--scene", metavar="NAME", help="A scene by its name, instead of the options"
                  " below; `faults list --scenes` names those that are ready.",
+                 rich_help_panel=_MACHINE),
+]  # fmt: skip
+SceneNames = Annotated[
+    list[str] | None,
+    typer.Option("--scene", metavar="NAME", help="A scene by its name, instead of the options"
+                 " below; repeatable, and `all` is each that `faults list --scenes` names.",
                  rich_help_panel=_MACHINE),
 ]  # fmt: skip
 Nics = Annotated[int, typer.Option(metavar="N", help="NICs.", rich_help_panel=_MACHINE)]
@@ -237,7 +244,8 @@ def run(
                      " 0 for none but those at random."),
     ] = 1,
     random: Annotated[
-        int, typer.Option("--random", metavar="N", min=0, help="Random plans of 3 to 6 faults.")
+        int, typer.Option("--random", metavar="N", min=0, help="Random plans of 3 to 6 faults,"
+                     " in each scene."),
     ] = 0,
     seed: Annotated[int, typer.Option(metavar="S", help="The first of their seeds.")] = 1,
     only: Annotated[
@@ -254,7 +262,7 @@ def run(
         int | None,
         typer.Option(metavar="N", min=1, help="Processes; as many as there are processors."),
     ] = None,
-    scene: SceneName = None,
+    scene: SceneNames = None,
     nics: Nics = 1,
     volumes: Volumes = 2,
     boot: Boot = "image",
@@ -293,6 +301,7 @@ def run(
     Nothing real is touched, but for --real: it runs in a simulated world, on a clock that does not
     wait. Exit code 1 when a rule was broken.
     """
+    from buildflow.faults.several import Several, Share
     from buildflow.faults.testing import codes_of, explore
     from buildflow.faults.watch import telling
 
@@ -301,23 +310,34 @@ def run(
         return _run_real(invocation, image, sample, codes_of(only), _pattern(point))
     if image is not None or sample is not None:
         raise BadInput("--image and --sample go with --real")
-    chosen = _scene(scene, _asked(ctx), flow, world, input)
-    codes = codes_of(only)
-    chosen.only_at = _pattern(point)
+    if scene and flow is not None:
+        raise BadInput("--scene names machines; leave it out, or --flow")
+    names = _scene_names(scene)
+    codes, pattern = codes_of(only), _pattern(point)
+    chosen = [_scene(name, _asked(ctx), flow, world, input) for name in names]
     for file in (junit, html):
         _require_writable(file)
     processes = workers or len(os.sched_getaffinity(0))
-    with telling(chosen.name, quiet=invocation.quiet, say=invocation.say) as tell:
-        result = explore(chosen, depth=depth, only=codes, workers=processes, tell=tell)
-        if random:
-            from buildflow.faults.chance import add_random
+    parts = []
+    with telling(chosen[0].name, quiet=invocation.quiet, say=invocation.say) as teller:
+        tell = Share(teller, len(chosen))
+        for number, each in enumerate(chosen, start=1):
+            what = each.name if len(chosen) == 1 else f"{each.name} ({number} of {len(chosen)})"
+            teller.what, each.only_at = what, pattern
+            part = explore(each, depth=depth, only=codes, workers=processes, tell=tell)
+            if random:
+                from buildflow.faults.chance import add_random
 
-            tell.what = f"{chosen.name}, at random"
-            add_random(
-                result, chosen, seed=seed, count=random, workers=processes, only=codes, tell=tell
-            )
-        tell.what = f"{chosen.name}, shrinking"
-        _shrink(chosen, result)
+                teller.what = f"{what}, at random"
+                add_random(
+                    part, each, seed=seed, count=random, workers=processes, only=codes, tell=tell
+                )
+            teller.what = f"{what}, shrinking"
+            _shrink(each, part)
+            parts.append(part)
+            tell.took(part)
+    asked = ",".join(dict.fromkeys(scene or ()))
+    result = parts[0] if len(parts) == 1 else Several(asked, parts)
     _write(result, junit, html)
     if invocation.json:
         from buildflow.faults.report import as_json
@@ -371,9 +391,10 @@ def _run_real(
     return FOUND if unlike else COMPLETE
 
 
-def _print(invocation: Invocation, result: Exploration, how: str) -> None:
+def _print(invocation: Invocation, result: Result, how: str) -> None:
     from buildflow.cli.terminal import Terminal
     from buildflow.faults.report import token_or_none
+    from buildflow.faults.several import parts_of
     from buildflow.faults.shrink import story
     from buildflow.faults.watch import summary, table_of
 
@@ -389,15 +410,16 @@ def _print(invocation: Invocation, result: Exploration, how: str) -> None:
     if not result.failing:
         out.print("no rule was broken", style="bold green")
         return
-    for scenario in result.failing[:TOLD_MAX]:
+    broken = [(part.scene, scenario) for part in parts_of(result) for scenario in part.failing]
+    for name, scenario in broken[:TOLD_MAX]:
         err.print()
-        token = token_or_none(result.scene, scenario)
+        token = token_or_none(name, scenario)
         for line in story(scenario, token, how=how):
             err.print(line, markup=False)
-    more = len(result.failing) - TOLD_MAX
+    more = len(broken) - TOLD_MAX
     if more > 0:
         err.print(f"\nand {more} more: --json and --html have them all")
-    err.print(f"{len(result.failing)} plans broke a rule", style="bold red")
+    err.print(f"{len(broken)} plans broke a rule", style="bold red")
 
 
 def _shrink(scene: Scene, result: Exploration) -> None:
@@ -413,7 +435,7 @@ def _shrink(scene: Scene, result: Exploration) -> None:
     result.failing = sorted(shrunk.values(), key=lambda each: len(each.faults))
 
 
-def _write(result: Exploration, junit: Path | None, html: Path | None) -> None:
+def _write(result: Result, junit: Path | None, html: Path | None) -> None:
     if junit is not None:
         from buildflow.faults.report import as_junit
 
@@ -481,6 +503,18 @@ def _asked(ctx: typer.Context) -> dict[str, Any]:
     from buildflow.faults.scene_names import Asked
 
     return {field.name: ctx.params[field.name] for field in fields(Asked)}
+
+
+def _scene_names(given: list[str] | None) -> list[str | None]:
+    """Each scene that is asked for, once; None for the one that the other options describe."""
+    from buildflow.faults.machines import SCENES
+
+    if not given:
+        return [None]
+    names: dict[str | None, None] = {}
+    for name in given:
+        names.update(dict.fromkeys(SCENES if name == "all" else [name]))
+    return list(names)
 
 
 def _scene(

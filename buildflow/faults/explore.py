@@ -99,10 +99,13 @@ class Progress:
     runs: int
     violations: int
     seconds: float
+    estimate_s: float | None = None  # where somebody knows better than by the edges of one scene
 
     @property
     def left_s(self) -> float | None:
         """An estimate of the seconds that are left; new positions may make it more."""
+        if self.estimate_s is not None:
+            return self.estimate_s
         return self.seconds / self.tried * self.left if self.tried else None
 
 

@@ -421,9 +421,7 @@ SCENES: Final[dict[str, Callable[[], MachineScene]]] = {
     "delete-own": lambda: MachineScene(
         "delete-own", volumes=0, created_volume=True, own_ports=True, deleting=True
     ),
-    "delete-queued": lambda: MachineScene(
-        "delete-queued", volumes=0, intention=Intention.DELETE
-    ),
+    "delete-queued": lambda: MachineScene("delete-queued", volumes=0, intention=Intention.DELETE),
     "delete-failed": lambda: MachineScene(
         "delete-failed", volumes=0, intention=Intention.DELETE, prior=Before.FAILED
     ),

@@ -12,6 +12,7 @@ from buildflow.faults.explore import Exploration
 from buildflow.faults.kinds import BY_CODE, KINDS
 from buildflow.faults.records import EDGES
 from buildflow.faults.report import token_or_none
+from buildflow.faults.several import Result, Several, parts_of
 from buildflow.faults.shrink import story
 from buildflow.states import TABLES, Row, Table
 
@@ -36,12 +37,12 @@ svg { max-width: 100%; height: auto }
 """
 
 
-def as_page(result: Exploration) -> str:
+def as_page(result: Result) -> str:
     """The whole page."""
     return "\n".join(_page(result)) + "\n"
 
 
-def _page(result: Exploration) -> Iterator[str]:
+def _page(result: Result) -> Iterator[str]:
     title = f"Faults of {result.scene}"
     yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -58,21 +59,32 @@ def _page(result: Exploration) -> Iterator[str]:
         + "</p>"
     )
     yield from _broken(result)
-    yield from _matrix(result)
+    if isinstance(result, Several):
+        yield "<h2>Scenes</h2><ul>"
+        for part in result.parts:
+            name = escape(part.scene)
+            yield (
+                f'<li><a href="#{name}">{name}</a>: {part.scenarios:,} scenarios,'
+                f" {len(part.failing)} broke a rule</li>"
+            )
+        yield "</ul>"
+    for part in parts_of(result):
+        yield from _matrix(part, named=isinstance(result, Several))
     yield from _charts(result)
     yield "</body></html>"
 
 
-def _broken(result: Exploration) -> Iterator[str]:
+def _broken(result: Result) -> Iterator[str]:
     if not result.failing:
         return
     yield "<h2>Broken rules</h2>"
-    for scenario in result.failing:
-        text = "\n".join(story(scenario, token_or_none(result.scene, scenario)))
-        yield f"<pre>{escape(text)}</pre>"
+    for part in parts_of(result):
+        for scenario in part.failing:
+            text = "\n".join(story(scenario, token_or_none(part.scene, scenario)))
+            yield f"<pre>{escape(text)}</pre>"
 
 
-def _matrix(result: Exploration) -> Iterator[str]:
+def _matrix(result: Exploration, *, named: bool) -> Iterator[str]:
     cells: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     steps: dict[str, None] = {}
     for cell in result.cells:
@@ -80,7 +92,8 @@ def _matrix(result: Exploration) -> Iterator[str]:
         steps.setdefault(cell.step)
     bad = {(s.struck[0].visit.step, s.struck[0].kind.code) for s in result.failing if s.struck}
     codes = [kind.code for kind in KINDS if any(code == kind.code for _, code in cells)]
-    yield "<h2>Step &times; fault &times; outcome, of single faults</h2><p>"
+    head, name = "Step &times; fault &times; outcome, of single faults", escape(result.scene)
+    yield f'<h2 id="{name}">{name}: {head}</h2><p>' if named else f"<h2>{head}</h2><p>"
     signs = "; ".join(f"<b>{sign}</b> {_WORDS[word]}" for word, sign in _SIGNS.items())
     yield f"{signs}. The figure is the number of points.</p>"
     yield '<div class="scroll"><table><tr><th></th>'
@@ -111,7 +124,7 @@ def _told(found: Counter[str]) -> str:
     return ", ".join(f"{count} {word.replace('_', ' ')}" for word, count in found.items())
 
 
-def _charts(result: Exploration) -> Iterator[str]:
+def _charts(result: Result) -> Iterator[str]:
     if not result.edge_names:
         return
     from buildflow.diagrams import draw
@@ -142,7 +155,7 @@ def _kinds(count: int) -> str:
     return "1 kind" if count == 1 else f"{count} kinds"
 
 
-def _marked(table: Table[Any], result: Exploration) -> Table[Any]:
+def _marked(table: Table[Any], result: Result) -> Table[Any]:
     """The same machine, each trigger with the number of kinds of fault that it survived."""
     rows: list[Row[Any]] = []
     for row in table.all_rows():

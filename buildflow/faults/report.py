@@ -10,6 +10,7 @@ from buildflow.faults.explore import Exploration
 from buildflow.faults.kinds import BY_CODE
 from buildflow.faults.plan import make_token
 from buildflow.faults.play import Scenario
+from buildflow.faults.several import Result, Several, parts_of
 from buildflow.faults.shrink import story
 
 # what XML 1.0 cannot hold
@@ -24,9 +25,13 @@ def token_or_none(scene: str, scenario: Scenario) -> str | None:
         return None
 
 
-def violations(result: Exploration) -> list[dict[str, Any]]:
-    """Each failing scenario: its rules, its faults, how it ended, and the token that replays it."""
-    return [scenario_row(result.scene, scenario) for scenario in result.failing]
+def violations(result: Result) -> list[dict[str, Any]]:
+    """Each failing scenario: its scene, its rules, its faults, how it ended, and its token."""
+    return [
+        {"scene": part.scene, **scenario_row(part.scene, scenario)}
+        for part in parts_of(result)
+        for scenario in part.failing
+    ]
 
 
 def scenario_row(scene: str, scenario: Scenario) -> dict[str, Any]:
@@ -44,11 +49,30 @@ def scenario_row(scene: str, scenario: Scenario) -> dict[str, Any]:
     }
 
 
-def as_json(result: Exploration) -> dict[str, Any]:
-    """The document of `buildflow faults run --json`. Times in seconds."""
+def as_json(result: Result) -> dict[str, Any]:
+    """The document of `buildflow faults run --json`. Times in seconds; `scenes` has the figures of
+    each scene.
+    """
     return {
         "scene": result.scene,
         "depth": result.depth,
+        **_figures(result),
+        "untaken_transitions": result.untaken,
+        "violations": violations(result),
+        "scenes": [
+            {
+                "scene": part.scene,
+                **_figures(part),
+                "untaken_transitions": part.untaken,
+                "violations": len(part.failing),
+            }
+            for part in parts_of(result)
+        ],
+    }
+
+
+def _figures(result: Result) -> dict[str, Any]:
+    return {
         "scenarios": result.scenarios,
         "singles": result.singles,
         "pairs": result.pairs,
@@ -60,13 +84,25 @@ def as_json(result: Exploration) -> dict[str, Any]:
         "points": len(result.points),
         "seconds": round(result.seconds, 3),
         "outcomes": dict(sorted(result.outcomes.items())),
-        "untaken_transitions": result.untaken,
-        "violations": violations(result),
     }
 
 
-def as_junit(result: Exploration) -> bytes:
-    """A test case for each step and kind of single fault, and one for each failing scenario."""
+def as_junit(result: Result) -> bytes:
+    """A suite for a scene, and one suite of suites for several: in each a test case for each step
+    and kind of single fault, and one for each failing scenario.
+    """
+    suites = [_suite(part) for part in parts_of(result)]
+    root = suites[0]
+    if isinstance(result, Several):
+        root = ET.Element("testsuites", {
+            "name": "faults", "errors": "0", "time": f"{result.seconds:.3f}",
+            **{n: str(sum(int(s.get(n, "0")) for s in suites)) for n in ("tests", "failures")},
+        })  # fmt: skip
+        root.extend(suites)
+    return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True))
+
+
+def _suite(result: Exploration) -> ET.Element:
     cases = sorted({(c.step, BY_CODE[c.code].name) for c in result.cells})
     suite = ET.Element("testsuite", {
         "name": f"faults.{result.scene}", "tests": str(len(cases) + len(result.failing)),
@@ -85,7 +121,7 @@ def as_junit(result: Exploration) -> bytes:
         )
         token = token_or_none(result.scene, scenario)
         failure.text = _plain("\n".join(story(scenario, token)))
-    return bytes(ET.tostring(suite, encoding="utf-8", xml_declaration=True))
+    return suite
 
 
 def _plain(text: str) -> str:

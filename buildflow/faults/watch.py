@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from buildflow.cli.progress.words import duration
-from buildflow.faults.explore import Exploration, Progress
+from buildflow.faults.explore import Progress
 from buildflow.faults.scene import Outcome
+from buildflow.faults.several import Result, Several, parts_of
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -69,21 +70,28 @@ def progress_words(progress: Progress) -> str:
     )
 
 
-def table_of(result: Exploration) -> Table:
-    """What became of the single faults, a line a step."""
+def table_of(result: Result) -> Table:
+    """What became of the single faults, a line a step; of several scenes a line a scene."""
     from rich.table import Table
 
+    several = isinstance(result, Several)
     counts: dict[str, Counter[Outcome]] = defaultdict(Counter)
     points: dict[str, set[str]] = defaultdict(set)
     kinds: dict[str, set[str]] = defaultdict(set)
-    for cell in result.cells:
-        counts[cell.step][cell.outcome] += 1
-        points[cell.step].add(cell.point)
-        kinds[cell.step].add(cell.code)
-    broken = Counter(s.struck[0].visit.step for s in result.failing if s.struck)
+    broken: Counter[str] = Counter()
+    for part in parts_of(result):
+        for cell in part.cells:
+            line = part.scene if several else cell.step
+            counts[line][cell.outcome] += 1
+            points[line].add(cell.point)
+            kinds[line].add(cell.code)
+        if several:
+            broken[part.scene] += len(part.failing)
+        else:
+            broken.update(s.struck[0].visit.step for s in part.failing if s.struck)
     shown = [o for o in Outcome if any(count[o] for count in counts.values())]
     table = Table(box=None, pad_edge=False)
-    table.add_column("STEP", no_wrap=True)
+    table.add_column("SCENE" if several else "STEP", no_wrap=True)
     for head in ("POINTS", "KINDS", "FAULTS", *(_OUTCOMES[o][0] for o in shown), "BROKEN"):
         table.add_column(head, justify="right")
     for step, count in counts.items():
@@ -95,7 +103,11 @@ def table_of(result: Exploration) -> Table:
     return table
 
 
-def summary(result: Exploration) -> Iterator[str]:
+def _what(result: Result) -> str:
+    return f"{len(result.parts)} scenes" if isinstance(result, Several) else result.scene
+
+
+def summary(result: Result) -> Iterator[str]:
     """What was decided, and how it ended, in two lines."""
     parts = [f"{result.singles:,} single faults"]
     if result.pairs:
@@ -103,7 +115,7 @@ def summary(result: Exploration) -> Iterator[str]:
     if result.randoms:
         parts.append(f"{result.randoms:,} at random")
     yield (
-        f"{result.scenarios:,} scenarios of {result.scene} decided in {duration(result.seconds)}:"
+        f"{result.scenarios:,} scenarios of {_what(result)} decided in {duration(result.seconds)}:"
         f" {', '.join(parts)}; {result.executed:,} runs, {result.pruned:,} pruned"
     )
     ended = ", ".join(

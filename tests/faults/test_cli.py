@@ -166,6 +166,61 @@ def test_run_says_what_became_of_each_fault(cli: Cli, tmp_path: Path) -> None:
     assert "never taken" in page
 
 
+SMALL = ("--scene", "delete-queued", "--scene", "delete-failed")
+
+
+def test_several_scenes_in_one_go(cli: Cli, tmp_path: Path) -> None:
+    html, junit = tmp_path / "faults.html", tmp_path / "faults.xml"
+    words = ("faults", "run", *SMALL, "--random", "3", "--html", str(html), "--junit", str(junit))
+    document = cli(*words, "--json").document
+    assert document["scene"] == "delete-queued,delete-failed"
+    parts = document["scenes"]
+    assert [part["scene"] for part in parts] == ["delete-queued", "delete-failed"]
+    for figure in ("scenarios", "singles", "random", "executed", "pruned", "positions", "points"):
+        assert document[figure] == sum(part[figure] for part in parts), figure
+    assert document["random"] == 6
+    assert document["outcomes"] == {"rolled_back": sum(p["singles"] + 3 for p in parts)}
+    assert document["violations"] == []
+    untaken = [set(part["untaken_transitions"]) for part in parts]
+    assert set(document["untaken_transitions"]) == untaken[0] & untaken[1]
+    assert "vm: error -> deleted (delete_error)" in untaken[0] - untaken[1]
+    suites = ET.parse(junit).getroot()
+    assert suites.tag == "testsuites"
+    names = [suite.get("name") for suite in suites]
+    assert names == ["faults.delete-queued", "faults.delete-failed"]
+    assert int(suites.get("tests", "0")) == len(suites.findall("testsuite/testcase")) > 10
+    page = html.read_text()
+    assert page.count("<svg") == 2
+    for name in ("delete-queued", "delete-failed"):
+        assert f'<a href="#{name}">' in page
+        assert f'<h2 id="{name}">' in page
+
+
+def test_a_scene_is_explored_once_however_often_it_is_named(cli: Cli) -> None:
+    words = ("--scene", "delete-queued") * 2
+    document = cli("faults", "run", *words, "--json").document
+    assert document["scene"] == "delete-queued"
+    assert len(document["scenes"]) == 1
+
+
+def test_all_is_every_scene_that_is_ready(cli: Cli) -> None:
+    # a kind that strikes nowhere in machines: each scene is run once, without a fault
+    document = cli("faults", "run", "--scene", "all", "--only", "cf", "--json").document
+    assert document["scene"] == "all"
+    assert [part["scene"] for part in document["scenes"]] == list(SCENES)
+    assert document["scenarios"] == len(SCENES)
+    assert document["violations"] == []
+
+
+def test_several_scenes_in_a_table(cli: Cli) -> None:
+    ran = cli("faults", "run", *SMALL)
+    assert ran.code == 0
+    assert re.search(r"(?m)^SCENE +POINTS", ran.out)
+    assert re.search(r"(?m)^delete-failed +\d+ +\d+ +\d+ +\d+ +-", ran.out)
+    assert re.search(r"\d+ scenarios of 2 scenes decided in", ran.out)
+    assert "transitions that no scenario took" in ran.out
+
+
 def test_run_in_a_table(cli: Cli) -> None:
     ran = cli("faults", "run", *TINY, "--only", "kill")
     assert ran.code == 0
@@ -252,6 +307,9 @@ BAD = {
     ("--attach", "glue"): "not by 'glue'",
     ("--scene", "castle"): "no scene is called 'castle'; there are build-1n2v",
     ("--scene", "build-tiny", "--nics", "2"): "leave nics out",
+    ("--scene", "all", "--nics", "2"): "leave nics out",
+    ("--scene", "build-tiny", "--scene", "castle"): "no scene is called 'castle'",
+    ("--scene", "build-tiny", "--flow", "x:y"): "leave it out, or --flow",
     ("--only", "earthquake"): "no kind of fault is called 'earthquake'",
     ("--world", "x:Y"): "--world and --input go with --flow",
     ("--flow", "tests.faults.orders:none"): "can't be imported",
@@ -338,6 +396,19 @@ def test_workers_end_when_nobody_reads_them_any_more(tmp_path: Path) -> None:
     running.wait()
     _, alive = psutil.wait_procs(workers, timeout=30)
     assert alive == []
+
+
+def test_progress_of_several_scenes_is_that_of_the_whole() -> None:
+    from buildflow.faults.explore import Progress
+    from buildflow.faults.several import Share
+
+    told: list[Progress] = []
+    share = Share(told.append, scenes=3)
+    share(Progress(tried=10, left=30, runs=5, violations=1, seconds=2.0))
+    assert told[-1].left_s == 6.0 + 2 * 8.0  # what is left of this one, and two as long as it
+    share.done, share.tried, share.seconds = 1, 40, 4.0
+    share(Progress(tried=10, left=30, runs=5, violations=1, seconds=2.0))
+    assert (told[-1].tried, told[-1].left_s) == (50, 6.0 + (4.0 + 8.0) / 2)
 
 
 def test_progress_is_told_with_an_estimate() -> None:
