@@ -188,7 +188,7 @@ def test_several_scenes_in_one_go(cli: Cli, tmp_path: Path) -> None:
     assert suites.tag == "testsuites"
     names = [suite.get("name") for suite in suites]
     assert names == ["faults.delete-queued", "faults.delete-failed"]
-    assert int(suites.get("tests", "0")) == len(suites.findall("testsuite/testcase")) > 10
+    assert int(suites.get("tests", "0")) == len(suites.findall("testsuite/testcase")) > 2
     page = html.read_text()
     assert page.count("<svg") == 2
     for name in ("delete-queued", "delete-failed"):
