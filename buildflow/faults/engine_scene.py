@@ -7,6 +7,7 @@ import logging
 import math
 import sys
 import threading
+import zlib
 from abc import abstractmethod
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -94,7 +95,7 @@ class _OutputReader(io.TextIOBase):
 
 @dataclass(frozen=True, slots=True)
 class _Laid:
-    """A scene as it was before its run."""
+    """A scene at an instant at which no process is at work; its rows compressed."""
 
     clock: FreeClock
     rows: bytes
@@ -170,25 +171,28 @@ class EngineScene(Scene):
         self.laid_out()
 
     _laid: _Laid | None = None
+    clock: FreeClock
 
     def _put_back(self, laid: _Laid) -> None:
         self.clock = laid.clock.copy()
-        self.store.restore(laid.rows)
+        self.store.restore(zlib.decompress(laid.rows))
         self.records = laid.records.copy()
-        self.world = self.copy_world(laid.world)
+        self.world = self.copy_world(laid.world, self.clock)
         self.definitions.all_new()
 
     def checkpoint(self) -> Checkpoint | None:
         """See Scene."""
         if not self.copies_world:
             return None
-        laid = _Laid(
-            self.clock.copy(), self.store.rows(), self.records.copy(), self.copy_world(self.world)
-        )
         return Checkpoint(
-            laid, self.stops, self.overtaken, tuple(self.leaks), frozenset(self.injector.down),
-            self.extra_checkpoint(),
+            self._as_it_is(), self.stops, self.overtaken, tuple(self.leaks),
+            frozenset(self.injector.down), self.extra_checkpoint(),
         )  # fmt: skip
+
+    def _as_it_is(self) -> _Laid:
+        clock = self.clock.copy()  # of its own: this one goes on
+        rows = zlib.compress(self.store.rows(), 1)
+        return _Laid(clock, rows, self.records.copy(), self.copy_world(self.world, clock))
 
     def restore(self, checkpoint: Checkpoint, injector: Injector) -> None:
         """See Scene."""
@@ -227,10 +231,15 @@ class EngineScene(Scene):
         )
         self.build_id = row["id"]
         self.prepare()
-        self._laid = _Laid(self.clock, self.store.rows(), self.records, self.world)
+        # not `_as_it_is`: the worlds of some flows cannot be copied
+        rows = zlib.compress(self.store.rows(), 1)
+        self._laid = _Laid(self.clock, rows, self.records, self.world)
+        self._ended_by_others: dict[Hashable, tuple[_Laid, float]] = {}
 
-    def copy_world(self, world: Any) -> Any:
-        """The world as it was laid out, made anew; here from scratch."""
+    def copy_world(self, world: Any, clock: FreeClock) -> Any:
+        """The world as it was laid out, made anew, whose time is that of `clock`; here made from
+        scratch.
+        """
         return self.make_world()
 
     def laid_out(self) -> None:
@@ -354,13 +363,34 @@ class EngineScene(Scene):
 
     def _taken_over(self, kind: Kind) -> bool:
         """Another process ends the build; this one is as if it had slept meanwhile."""
-        intention = Intention.REVERT if kind.code == "tr" else self.intention
-        other = self._open()
-        other.carry_out(self.build_id, intention, take_over=True)
+        self._others_turn(Intention.REVERT if kind.code == "tr" else self.intention)
         self.stale = self.overtaken = True
         if kind.code == "tr":
             self.stops |= {"reverted"}
         return True
+
+    def _others_turn(self, intention: Intention) -> None:
+        """Another process ends the build. From what this one would leave if it were gone it always
+        ends alike, so that it is done once.
+        """
+        key = self.left_behind(), intention
+        ended = self._ended_by_others.get(key)
+        if ended is not None:
+            laid, seconds = ended
+            self.store.restore(zlib.decompress(laid.rows))
+            self.records = laid.records.copy()
+            self.clock.sleep(seconds)
+            self.change_world(laid.world)
+            return
+        began = self.clock.monotonic()
+        other = self._open()
+        other.carry_out(self.build_id, intention, take_over=True)
+        if self.copies_world:
+            self._ended_by_others[key] = self._as_it_is(), self.clock.monotonic() - began
+
+    def change_world(self, world: Any) -> None:
+        """Make the world that steps act on equal to `world`, for whoever has it already."""
+        raise NotImplementedError
 
     def asked_back(self) -> bool:
         """See Scene: `resume --revert` is no fault."""

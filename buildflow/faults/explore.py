@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Final
 
-from buildflow.faults.graph import Edge, Graph
+from buildflow.faults.graph import Edge, Graph, Node
 from buildflow.faults.injector import Injector
 from buildflow.faults.kinds import NUMBER, Kind
 from buildflow.faults.oracle import Reference, Violation
@@ -235,6 +235,7 @@ class Explorer:
         graph = self.graph
         whole = [*graph.plan(edge[0]), edge]
         near = graph.nearest(edge[0])
+        ways: list[tuple[bool, Node | None, list[Edge]]]
         ways = [(True, None, whole), (False, None, whole)]
         if near is not None:
             ways.insert(0, (True, near, [edge]))

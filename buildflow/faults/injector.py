@@ -21,11 +21,17 @@ if TYPE_CHECKING:
     from buildflow.faults.scene import Scene
 
 DELAY_S = 7.0
+# so many points within one undo or one step: ten times what the longest wait with a deadline has
+PATIENCE = 20_000
 slug = functools.cache(points.slug)
 
 
 class Killed(BaseException):
     """The process is gone. Nothing that is left of it may act on the world or the store."""
+
+
+class Endless(BaseException):
+    """It waits or tries again, and nothing that it looks at will end that."""
 
 
 class Chooser(Protocol):
@@ -80,6 +86,9 @@ class Injector:
     # looked at yet, because a step beside it is still at work, shows nowhere else
     begun: frozenset[str] = frozenset()
     since: float = 0.0
+    worn: int = 0
+    # what a run has done between two points that must never happen, as `rule: text`
+    flaws: list[str] = field(default_factory=list)
     _acting: bool = False
     _turns: Counter[str] = field(default_factory=Counter)
     _options: dict[tuple[At, str, str, bool], tuple[Kind, ...]] = field(default_factory=dict)
@@ -98,6 +107,7 @@ class Injector:
             self.begun -= {subject}
         if at in _BEGINS:
             self.activity, self.inside, self.recent = (where, subject), 0, ()
+            self.worn = 0
             self.since = self.scene.clock.monotonic()
         self._come_to(at, f"{slug(subject)}:{where}")
 
@@ -107,6 +117,7 @@ class Injector:
             return
         if self.dead:
             raise Killed
+        self._wear()
         if driver in self.down:
             raise _DOWN.make_error(self._mark_of("dn"))
         self._come_to(At.CALL_BEFORE, f"{slug(self.step)}/{driver}.{call}:before", driver, call)
@@ -127,6 +138,7 @@ class Injector:
         """Another process goes on with what the dead one has left."""
         self.dead, self.step, self.back, self.begun = False, "resume", False, frozenset()
         self.activity, self.inside, self.recent = ("resume", ""), 0, ()
+        self.worn = 0
         self.since = self.scene.clock.monotonic()
 
     def disarm(self) -> None:
@@ -152,6 +164,7 @@ class Injector:
             return  # what a fault itself calls is no point of the run
         if self.dead:
             raise Killed
+        self._wear()
         self._turns[name] += 1
         self.inside += 1
         visit = Visit(
@@ -162,6 +175,11 @@ class Injector:
         kind = self.chooser.choose(visit, self) if self.chooser is not None else None
         if kind is not None:
             self.strike(kind, visit)
+
+    def _wear(self) -> None:
+        self.worn += 1
+        if self.worn > PATIENCE:
+            raise Endless(f"{' of '.join(filter(None, self.activity))} goes on for ever")
 
     def strike(self, kind: Kind, visit: Visit) -> None:
         """Let `kind` happen at `visit`."""

@@ -15,7 +15,7 @@ from buildflow.engine.core import Engine
 from buildflow.engine.guard import Intention
 from buildflow.engine.store import Row
 from buildflow.errors import BadInput
-from buildflow.faults.engine_scene import BUILD_ID, EngineScene
+from buildflow.faults.engine_scene import BUILD_ID, EngineScene, FreeClock
 from buildflow.faults.injector import Follow, Injector
 from buildflow.faults.kinds import Act, Kind
 from buildflow.faults.plan import Fault
@@ -30,6 +30,14 @@ class CountedWorld(SimulatedWorld):
     """A simulated world that counts its changes, so that it is hashed once after each."""
 
     version = 0
+
+    def become(self, other: CountedWorld) -> None:
+        """Be as `other` is, for all who have this one."""
+        self.state = other.state.copy()
+        self._log, self._violations = list(other._log), list(other._violations)
+        self._latest = other._latest
+        self._offset = other._latest - self.clock.monotonic()
+        self.version += 1
 
     def commit(self, change: Any) -> None:
         """See SimulatedWorld."""
@@ -122,9 +130,13 @@ class MachineScene(EngineScene):
             world.add_port()
         return world
 
-    def copy_world(self, world: Any) -> Any:
+    def copy_world(self, world: Any, clock: FreeClock) -> Any:
         """See EngineScene."""
-        return world.copy(self.clock)
+        return world.copy(clock)
+
+    def change_world(self, world: Any) -> None:
+        """See EngineScene."""
+        self.world.become(world)
 
     def laid_out(self) -> None:
         """See EngineScene."""

@@ -40,7 +40,7 @@ class Reference:
 
 def on_the_way(scene: Scene, injector: Injector, visit_at: At | None = None) -> list[Violation]:
     """What must hold at each moment of a run. `visit_at`: where it is now; None at its end."""
-    found = [_violation(text) for text in scene.flaws()]
+    found = [_violation(text) for text in dict.fromkeys((*scene.flaws(), *injector.flaws))]
     found += _first_fault(scene, injector, ended=visit_at is None)
     if visit_at is At.EXECUTE and not injector.back and scene.fault() is None:
         lost = _surfaced(injector)
@@ -60,10 +60,13 @@ def by_outcome(scene: Scene, injector: Injector, outcome: Outcome) -> list[Viola
     failed = outcome in (Outcome.ROLLED_BACK, Outcome.RESIDUE) and outcome is not scene.ends
     if failed and _all_survivable(scene, struck):
         found.append(Violation("needless", f"ended {outcome} though nothing had failed for good"))
+    found += [_violation(text) for text in scene.own_errors()]
     if outcome is Outcome.RESIDUE and not any(_may_leave(s) for s in struck):
         found.append(Violation("needless", "something is left though no undo had failed"))
     if outcome is Outcome.COMPLETE and any(s.kind.act is Act.STOP and s.accepted for s in struck):
         found.append(Violation("stop", "it was asked to stop, agreed, and completed"))
+    if outcome is Outcome.COMPLETE and any(s.kind.code == "tr" and not s.late for s in struck):
+        found.append(Violation("stop", "it was to be rolled back, and completed"))
     if outcome is Outcome.COMPLETE:
         lost = _surfaced(injector)
         if lost is not None and scene.fault() is None and not _told_of(lost, scene.errors()):
@@ -212,8 +215,9 @@ def _afterwards(
         ]
     ended = scene.inventory()
     if scene.resumes:
+        writes = scene.writes()
         scene.resume()
-        again = differences(ended, scene.inventory())
+        again = differences(ended, scene.inventory()) or scene.writes() != writes
         if again or scene.outcome() is not outcome:
             return [Violation("again", "a run that had ended was run again")]
     if outcome is Outcome.COMPLETE:

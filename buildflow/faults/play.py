@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 from buildflow.errors import BuildflowError
 from buildflow.faults import oracle
-from buildflow.faults.injector import Chooser, Follow, Injector, Killed, Struck
+from buildflow.faults.injector import Chooser, Endless, Follow, Injector, Killed, Struck
 from buildflow.faults.oracle import Reference, Violation
 from buildflow.faults.plan import Fault, Token, make_token
 from buildflow.faults.scene import Outcome, Scene
@@ -45,11 +46,19 @@ def run_to_end(scene: Scene, *, begun: bool = False) -> list[Violation]:
             work()
         except Killed:
             pass
+        except Endless as error:
+            return [Violation("endless", str(error))]
         except BuildflowError as error:
             if not scene.injector.dead and not scene.injector.struck:
                 return [Violation("crash", f"{type(error).__name__}: {error}")]
         except Exception as error:
             return [Violation("crash", f"{type(error).__name__} escapes: {error}")]
+        else:
+            let_go = scene.outcome() is Outcome.UNFINISHED and not scene.injector.dead
+            if let_go and scene.resumes:
+                scene.injector.flaws.append(
+                    "unfinished: its process let go of it, and nothing had stopped it"
+                )
         if scene.outcome() is not Outcome.UNFINISHED or not scene.resumes:
             break
         if scene.injector.strikes > struck:
@@ -59,11 +68,12 @@ def run_to_end(scene: Scene, *, begun: bool = False) -> list[Violation]:
 
 
 def reference_of(scene: Scene) -> Reference:
-    """What a run without faults does; `scene` is used up."""
+    """What a run without faults does; `scene` is used up. What escapes from it is for `play`."""
     scene.lay_out()
     scene.arm(Injector(scene))
     before = scene.before()
-    scene.start()
+    with contextlib.suppress(Exception, Endless):
+        scene.start()
     return Reference(before, scene.inventory(), scene.outcome())
 
 

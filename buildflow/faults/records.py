@@ -44,6 +44,8 @@ class Records:
         self.gave_up_from: str | None = None
         self.edges = 0
         self.flaws: list[str] = []
+        self.epoch = 0
+        self.writes = 0
         self._hash: dict[bool, int] = {}
 
     def copy(self) -> Records:
@@ -53,12 +55,15 @@ class Records:
         new.atoms, new.effects = dict(self.atoms), dict(self.effects)
         new.done, new.gave_up_from = set(self.done), self.gave_up_from
         new.other, new.flaws = dict(self.other), list(self.flaws)
+        new.epoch, new.writes = self.epoch, self.writes
         return new
 
     def committed(self, unit: Unit) -> None:
         """Take in a unit that is durable now."""
         s = self._s
         self._hash.clear()
+        self.writes += 1
+        self._follow_owner(unit)
         for statement, rows in unit.many:
             for row in rows:
                 if self._marks:
@@ -84,6 +89,16 @@ class Records:
             if triple != self.states.triple:
                 self.flaws.append(f"history: the row says {triple}, its history {self.states}")
             self.other["instance"] = triple
+
+    def _follow_owner(self, unit: Unit) -> None:
+        if unit.free is not None:
+            statement, params = unit.free
+            if statement is self._s.claim and unit.rowcount:
+                self.epoch = params["epoch"]
+        elif unit.new is not None:
+            self.epoch = unit.epoch
+        elif unit.epoch != self.epoch:
+            self.flaws.append("fence: written by one that another has taken the build from")
 
     def _search(self, row: Any) -> None:
         for value in row.values():

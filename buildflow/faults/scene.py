@@ -131,6 +131,10 @@ class Scene(ABC):
         """Names of the inventory that a change by hand makes either way all right."""
         return frozenset()
 
+    def writes(self) -> int:
+        """How often the run's records were written."""
+        return 0
+
     def flaws(self) -> list[str]:
         """What this scene itself has seen that must never happen, as `rule: text`."""
         return []
@@ -138,6 +142,10 @@ class Scene(ABC):
     def fault(self) -> dict[str, Any] | None:
         """The error that the run reports: `type`, `message`."""
         return None
+
+    def own_errors(self) -> list[str]:
+        """Errors among those reported that nothing outside can be why of, as `rule: text`."""
+        return []
 
     def asked_back(self) -> bool:
         """Whether somebody wanted it rolled back, so that no fault need be why."""

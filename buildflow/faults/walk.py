@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import islice
 
 from buildflow.faults import oracle
 from buildflow.faults.graph import CLEAN, DEAD, Edge, Graph, Node, word_of
@@ -26,8 +27,12 @@ from buildflow.faults.visit import Visit
 # after these a run usually comes back to where it would have been
 _RETURNING = frozenset({Act.KILL, Act.STORE, Act.DELAY, Act.LOSE})
 KILL = "ki"
-# a store that fails takes the process with it: what it leaves is what a kill leaves there. Taken for
-# granted where a fault has struck before; the first fault of a plan is tried for real.
+# in positions: to begin another walk costs as much as to pass this many
+_SIGHT = 40
+# how often it is looked whether anything is left ahead
+_LOOKS_EACH = 16
+# a store that fails takes the process with it: what it leaves is what a kill leaves there. That is
+# taken for granted where a fault has struck before; the first fault of a plan is tried for real.
 _LIKE_KILL = ("sf", "su")
 _FORESEEN = frozenset({KILL, *_LIKE_KILL})
 Mine = Callable[[int, str], bool]
@@ -107,7 +112,8 @@ class Walk:
             self._strike(node, code, visit)
             return BY_CODE[code]
         self.last = (node, None)
-        if known and not self._knew and not self.target and self._nothing_ahead(node):
+        looks = not self._knew or injector.visits % _LOOKS_EACH == 0
+        if known and looks and not self.target and self._nothing_ahead(node):
             self._abandon(node, injector, visit)
         self._knew = known
         return None
@@ -167,9 +173,15 @@ class Walk:
             and BY_CODE[code].act in _RETURNING
             and ahead.least < self.graph.depth
             and self.mine(ahead.word, code)
-            for ahead in self.graph.chain(node.next)
+            for ahead in islice(self.graph.chain(node.next), self._sight())
             for code in ahead.options
         )
+
+    def _sight(self) -> int | None:
+        """How far ahead it is worth going on for what is left to try: where checkpoints are kept
+        another walk comes there sooner.
+        """
+        return _SIGHT if self.graph.checkpoints else None
 
     def _strike(self, node: Node, code: str, visit: Visit) -> None:
         self.last = (node, code)
@@ -222,7 +234,10 @@ class Walk:
 
     def _nothing_ahead(self, node: Node) -> bool:
         last = node
-        for last in self.graph.chain(node.word):
+        sight = self._sight()
+        for far, last in enumerate(self.graph.chain(node.word)):
+            if far == sight:
+                return True
             if last.next is None and last.outcome is None and last.least <= self.graph.depth:
                 return False
             if last.least < self.graph.depth and any(

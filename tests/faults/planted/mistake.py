@@ -10,7 +10,7 @@ class Mistake:
     """`old` is in the source of `module` exactly once, and `new` takes its place.
 
     `sort` is the class of mistake, `scene` the smallest scene that shows it, and `depth` how many
-    faults at once are tried there (1 or 2).
+    faults at once are tried there (1 or 2): every one, or those whose codes `kinds` lists.
     """
 
     name: str
@@ -21,3 +21,4 @@ class Mistake:
     new: str
     scene: str = "build-tiny"
     depth: int = 1
+    kinds: tuple[str, ...] = ()

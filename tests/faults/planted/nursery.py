@@ -117,7 +117,10 @@ def _in_a_fork(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
-    mistake = None if request["mistake"] is None else Mistake(**request["mistake"])
+    planted = request["mistake"]
+    mistake = None
+    if planted is not None:
+        mistake = Mistake(**{**planted, "kinds": tuple(planted["kinds"])})
     try:
         if request["do"] == "explore":
             assert mistake is not None

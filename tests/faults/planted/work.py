@@ -26,7 +26,9 @@ def explore(mistake: Mistake) -> Json:
 
     started = time.process_time()
     scene = scene_called(mistake.scene)
-    result = Explorer(scene, depth=mistake.depth, workers=1, stop_at_first=True).run()
+    only = frozenset(mistake.kinds) or None
+    explorer = Explorer(scene, depth=mistake.depth, workers=1, only=only, stop_at_first=True)
+    result = explorer.run()
     answer: Json = {"found": bool(result.failing), "scenarios": result.scenarios}
     if result.failing:
         scenario = shrink(scene, result.reference, result.failing[0])

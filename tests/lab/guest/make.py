@@ -24,8 +24,8 @@ MARKER = "BUILDFLOW-GUEST-READY"
 EPOCH = 1_700_000_000  # all files carry this time
 _HERE = Path(__file__).parent
 _STAMP = "guest.json"
-# no_timer_check: whether the timer ticks is tried for some milliseconds of the host, and an emulated
-# processor that was not let run meanwhile panics: "IO-APIC + timer does not work"
+# no_timer_check: whether the timer ticks is tried for some milliseconds of the host, and an
+# emulated processor that was not let run meanwhile panics: "IO-APIC + timer does not work"
 _COMMON = "console=ttyS0,115200 quiet no_timer_check bfroot=/dev/vda2"
 
 # The drivers a guest needs on QEMU, each after what it depends on.

@@ -22,6 +22,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from tests.lab.libvirt.firewall import make_chains
 from tests.lab.process import LabError, ProcessId
 
 _REPOSITORY = Path(__file__).parents[3]
@@ -107,6 +108,7 @@ class PrivateLibvirtd:
         if self.pid is not None:
             raise LabError("libvirtd is running already")
         if self._keeper is None:
+            make_chains()
             self._keeper = self._start_keeper()
         self._socket.unlink(missing_ok=True)  # of one that was killed
         self._libvirtd = ProcessId.of(int(self._order("start")))
