@@ -147,11 +147,11 @@ class MachineScene(EngineScene):
 
     def extra_checkpoint(self) -> Any:
         """See EngineScene."""
-        return frozenset(self.touched), self._full
+        return frozenset(self.touched), self._full, self.began
 
     def restore_extra(self, extra: Any) -> None:
         """See EngineScene."""
-        touched, self._full = extra
+        touched, self._full, self.began = extra
         self.touched = set(touched)
 
     def armed_world(self, injector: Injector) -> Any:

@@ -42,6 +42,18 @@ class PowerScene(MachineScene):
         self._away: Json | None = None
         self._unanswered: list[Json] = []
 
+    def extra_checkpoint(self) -> Any:
+        """See EngineScene."""
+        own = self._next, self._over, self._away, tuple(self._unanswered)
+        return super().extra_checkpoint(), own
+
+    def restore_extra(self, extra: Any) -> None:
+        """See EngineScene."""
+        of_machine, own = extra
+        super().restore_extra(of_machine)
+        self._next, self._over, self._away, unanswered = own
+        self._unanswered = list(unanswered)
+
     def start(self) -> None:
         """See Scene."""
         self._go_on()
