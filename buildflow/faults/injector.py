@@ -119,7 +119,7 @@ class Injector:
             raise Killed
         self._wear()
         if driver in self.down:
-            raise _DOWN.make_error(self._mark_of("dn"))
+            raise _DOWN.make_error(self._mark_of("dn"), driver)
         self._come_to(At.CALL_BEFORE, f"{slug(self.step)}/{driver}.{call}:before", driver, call)
 
     def after_call(self, driver: str, call: str) -> None:
@@ -197,13 +197,13 @@ class Injector:
                 self.dead = True
                 raise Killed
             case Act.RAISE | Act.LOSE:
-                raise kind.make_error(mark)
+                raise kind.make_error(mark, visit.driver)
             case Act.DOWN:
                 self.down.add(visit.driver)
-                raise kind.make_error(mark)
+                raise kind.make_error(mark, visit.driver)
             case Act.HANG:
                 self.scene.clock.sleep(self.scene.hang_s)
-                raise kind.make_error(mark)
+                raise kind.make_error(mark, visit.driver)
             case Act.DELAY:
                 self.scene.clock.sleep(DELAY_S)
             case Act.STORE:

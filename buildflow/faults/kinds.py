@@ -15,8 +15,10 @@ from buildflow.errors import (
     Conflict,
     DriverError,
     Exhausted,
+    NoAddressLeft,
     NotFound,
     Refused,
+    VolumeServiceError,
 )
 from buildflow.faults.visit import At, Visit
 
@@ -81,9 +83,11 @@ class Kind:
         """Whether the run is told for sure that something was not done."""
         return self.act in (Act.RAISE, Act.DOWN) and not self.outcome_unknown
 
-    def make_error(self, mark: str) -> BaseException:
-        """The error as a driver raises it; `mark` makes it known again in a report."""
+    def make_error(self, mark: str, driver: str = "") -> BaseException:
+        """The error as `driver` raises it; `mark` makes it known again in a report."""
         cls = self.error or DriverError
+        if cls is DriverError and driver == "volume":
+            cls = VolumeServiceError  # as Cinder's driver says it, for no other host is tried then
         text = f"{self.text} {mark}".strip()
         if issubclass(cls, DriverError):
             return cls(text, code=self.status, outcome_unknown=self.outcome_unknown)
@@ -155,8 +159,8 @@ KINDS: Final[tuple[Kind, ...]] = (
           "its backend or its database", status=500),
     _call("n3", "Neutron 403", "network", Refused, "Policy doesn't allow this (HTTP 403)",
           "these credentials may not", status=403),
-    _call("n9", "Neutron 409", "network", Exhausted, "No more IP addresses available (HTTP 409)",
-          "the subnet is full", status=409, calls=re.compile("create_port|bind_port")),
+    _call("n9", "Neutron 409", "network", NoAddressLeft,
+          "No more IP addresses available (HTTP 409)", "the subnet is full", status=409, calls=re.compile("create_port|bind_port")),
     _call("n5", "Neutron 500", "network", DriverError, "Request Failed: internal server error"
           " (HTTP 500)", "its database or its agent", status=500),
     _call("i4", "Glance 404", "image", NotFound, "No image found (HTTP 404)",
