@@ -415,6 +415,13 @@ class EngineScene(Scene):
             if e["state"] == "residue"
         }  # fmt: skip
 
+    def waiting(self) -> frozenset[str]:
+        """See Scene."""
+        return frozenset(
+            e["key"] for e in self.store.effects(self.build_id)
+            if e["state"] == "residue" and str(e["reason"]).startswith("not tried: ")
+        )  # fmt: skip
+
     def made(self) -> dict[str, str]:
         """See Scene."""
         return {key: self.records.effects[key][0] for key in self.records.done}

@@ -160,7 +160,8 @@ KINDS: Final[tuple[Kind, ...]] = (
     _call("n3", "Neutron 403", "network", Refused, "Policy doesn't allow this (HTTP 403)",
           "these credentials may not", status=403),
     _call("n9", "Neutron 409", "network", NoAddressLeft,
-          "No more IP addresses available (HTTP 409)", "the subnet is full", status=409, calls=re.compile("create_port|bind_port")),
+          "No more IP addresses available (HTTP 409)", "the subnet is full", status=409,
+          calls=re.compile("create_port|bind_port")),
     _call("n5", "Neutron 500", "network", DriverError, "Request Failed: internal server error"
           " (HTTP 500)", "its database or its agent", status=500),
     _call("i4", "Glance 404", "image", NotFound, "No image found (HTTP 404)",

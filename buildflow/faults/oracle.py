@@ -175,11 +175,16 @@ def _residue(scene: Scene, injector: Injector, tolerated: frozenset[str]) -> lis
     # a world that cannot be asked leaves it open whether the last call had made anything
     asked = {s.visit.step for s in injector.struck if s.visit.undoing}
     steps = scene.made()
+    # nor do those that wait for an undo that failed: whether they are there nobody has looked
+    waiting = scene.waiting() if asked else frozenset()
     if not tolerated and not any(_leaves_open(s) for s in injector.struck):
         found += [
             Violation("residue", f"{kind} {key} is listed and not there")
             for key, kind in sorted(listed.items())
-            if key not in present and key in steps and steps[key] not in asked
+            if key not in present
+            and key in steps
+            and steps[key] not in asked
+            and key not in waiting
         ]
     return found
 

@@ -119,6 +119,10 @@ class Scene(ABC):
         """What the run's own list says is left: a name for each thing, and its effect's kind."""
         return {}
 
+    def waiting(self) -> frozenset[str]:
+        """Those of the residue that were not tried, for another one had to go first."""
+        return frozenset()
+
     def present(self) -> dict[str, str] | None:
         """What of the run's effects exists outside, named as in `residue`; None if unknown."""
         return None
