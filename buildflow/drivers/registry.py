@@ -78,8 +78,12 @@ def open_driver(kind: DriverKind, settings: Settings, say: Say = lambda _message
     `say` is told, a line at a time, what the user should know (that we wait for a hypervisor).
     Raises BadInput for an unknown name, with those there are.
     """
-    name = getattr(settings, f"{kind}_driver") or default_name(kind, settings)
-    return _factory(kind, name)(settings, say)
+    return driver_factory(kind, settings)(settings, say)
+
+
+def driver_factory(kind: DriverKind, settings: Settings) -> Factory:
+    """What makes that driver; its module is imported. Raises BadInput as `open_driver` does."""
+    return _factory(kind, getattr(settings, f"{kind}_driver") or default_name(kind, settings))
 
 
 def names(kind: DriverKind) -> list[str]:
@@ -138,6 +142,7 @@ __all__ = [
     "Factory",
     "Say",
     "default_name",
+    "driver_factory",
     "names",
     "open_driver",
     "simulates",

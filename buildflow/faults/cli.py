@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from buildflow.faults.explore import Exploration
     from buildflow.faults.play import Scenario
     from buildflow.faults.points import Point
+    from buildflow.faults.real import Comparison
     from buildflow.faults.scene import Scene
+    from buildflow.faults.scene_names import Asked
     from buildflow.faults.several import Result
     from buildflow.faults.verify import Proof
 
@@ -277,11 +279,18 @@ def run(
     real: Annotated[
         bool,
         typer.Option("--real", help="Play single faults on the real drivers as well, and compare:"
-                     " real guests, real kills. Needs --image.", rich_help_panel=_REAL),
+                     " real guests, real kills. With --os-cloud real volumes and ports too.",
+                     rich_help_panel=_REAL),
     ] = False,
     image: Annotated[
-        Path | None,
-        typer.Option("--image", metavar="FILE", help="The guest's.", rich_help_panel=_REAL),
+        str | None,
+        typer.Option("--image", metavar="FILE", help="The guest's; with --os-cloud the name of one"
+                     " of Glance's will do.", rich_help_panel=_REAL),
+    ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option("--network", metavar="NAME", help="Where its NICs are; the default network"
+                     " unless given.", rich_help_panel=_REAL),
     ] = None,
     sample: Annotated[
         int | None,
@@ -307,9 +316,13 @@ def run(
 
     invocation = invocation_of(ctx)
     if real:
-        return _run_real(invocation, image, sample, codes_of(only), _pattern(point))
-    if image is not None or sample is not None:
-        raise BadInput("--image and --sample go with --real")
+        if scene or flow is not None:
+            raise BadInput("--real plays a machine that options such as --nics name")
+        machine = _asked_for_real(ctx, invocation)
+        found = _compared(invocation, machine, image, network, sample, codes_of(only), point)
+        return _tell_compared(invocation, found)
+    if image is not None or network is not None or sample is not None:
+        raise BadInput("--image, --network and --sample go with --real")
     if scene and flow is not None:
         raise BadInput("--scene names machines; leave it out, or --flow")
     names = _scene_names(scene)
@@ -348,38 +361,65 @@ def run(
     return FOUND if result.failing else COMPLETE
 
 
-def _run_real(
+def _asked_for_real(ctx: typer.Context, invocation: Invocation) -> Asked:
+    """The machine that the options name; what none names is as simple as can be: without a cloud no
+    volume, and with one a volume to boot from.
+    """
+    from buildflow.faults.scene_names import Asked
+
+    sources = {name: ctx.get_parameter_source(name) for name in _asked(ctx)}
+    given = {
+        name: value
+        for name, value in _asked(ctx).items()
+        if (source := sources[name]) is not None and source.name != "DEFAULT"
+    }
+    if invocation.settings.os_cloud is None:
+        return Asked(**{"volumes": 0, **given})
+    simple: dict[str, Any] = {"volumes": 1, "boot": "volume"} if ctx.params["image"] is None else {}
+    return Asked(**{"volumes": 0, **simple, **given})
+
+
+def _compared(
     invocation: Invocation,
-    image: Path | None,
+    machine: Asked,
+    image: str | None,
+    network: str | None,
     sample: int | None,
     codes: frozenset[str] | None,
-    points: re.Pattern[str] | None,
-) -> int:
+    point: list[str] | None,
+) -> list[Comparison]:
     """Single faults in both worlds: same plan, same outcome."""
     import tempfile
 
-    from buildflow.faults.real import embedded, plans_of, spread
-    from buildflow.faults.scene_names import scene_called
+    from buildflow.faults.real import plans_of, spread
+    from buildflow.faults.real_machine import real_machine
 
-    if image is None or not image.is_file():
-        raise BadInput("--real needs the guest's image: --image FILE")
-    scene = scene_called("build-1n0v")
+    scene = machine.scene()
     plans = plans_of(scene, codes)
+    points = _pattern(point)
     if points is not None:
         plans = [plan for plan in plans if points.fullmatch(plan[-1].name)]
     plans = spread(plans, sample or len(plans))
+    if image is not None and Path(image).is_file():
+        image = str(Path(image).absolute())
     home = invocation.settings.home
     home.mkdir(parents=True, exist_ok=True)
     found = []
     with tempfile.TemporaryDirectory(prefix="faults-", dir=home) as folder:
         Path(folder).chmod(0o711)  # as root QEMU runs as somebody else, who must get in
-        world = embedded(invocation.settings, Path(folder), image.absolute())
-        for number, plan in enumerate(plans, start=1):
-            compared = world.compare(scene, plan)
-            found.append(compared)
-            if not invocation.quiet or not compared.alike:
-                sign = "same" if compared.alike else "DIFFERS"
-                invocation.say(f"{number}/{len(plans)}  {sign}  {compared}")
+        with real_machine(
+            invocation.settings, Path(folder), machine, image=image, network=network
+        ) as world:
+            for number, plan in enumerate(plans, start=1):
+                compared = world.compare(scene, plan)
+                found.append(compared)
+                if not invocation.quiet or not compared.alike:
+                    sign = "same" if compared.alike else "DIFFERS"
+                    invocation.say(f"{number}/{len(plans)}  {sign}  {compared}")
+    return found
+
+
+def _tell_compared(invocation: Invocation, found: list[Comparison]) -> int:
     unlike = [each for each in found if not each.alike]
     if invocation.json:
         invocation.document({

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from buildflow.config import Settings
 from buildflow.faults.plan import Fault
-from buildflow.faults.real import Comparison, embedded
-from buildflow.faults.scene_names import scene_called
+from buildflow.faults.real import Comparison
+from buildflow.faults.real_machine import real_machine
+from buildflow.faults.scene_names import Asked
 from tests.lab.directories import open_directory
 
 LAST = Fault("er", None, "finish:execute")
@@ -38,7 +39,11 @@ SAMPLE = [
 
 def compare_all(image: Path) -> list[Comparison]:
     """Each plan of the sample, with guests that boot `image`."""
-    scene = scene_called("build-1n0v")
-    with open_directory() as home:
-        world = embedded(Settings(virt_type="qemu"), home, image)
+    machine = Asked(volumes=0)
+    scene = machine.scene()
+    settings = Settings(virt_type="qemu")
+    with (
+        open_directory() as home,
+        real_machine(settings, home, machine, image=str(image)) as world,
+    ):
         return [world.compare(scene, plan) for plan in SAMPLE]

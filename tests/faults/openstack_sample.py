@@ -1,0 +1,62 @@
+"""A sample of plans for a real cloud, played by a process that has opened no hypervisor yet."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from buildflow.config import Settings
+from buildflow.faults.plan import Fault
+from buildflow.faults.real import Comparison
+from buildflow.faults.real_machine import real_machine
+from buildflow.faults.scene_names import Asked
+from tests.faults.real_sample import at
+from tests.lab.directories import open_directory
+from tests.lab.openstack import NETWORK, OpenStackLab
+
+Plan = tuple[Fault, ...]
+
+# its root on a volume that is there already
+BOOTED = Asked(volumes=1, boot="volume")
+# around each effect of a cloud: killed before it, after it, or once it is recorded; refused; done,
+# and the answer lost; on the way there and on the way back
+SAMPLE: list[Plan] = [
+    at("n9", "port_0/network.create_port:before"),
+    at("ki", "port_0/network.create_port:after"),
+    at("lo", "port_0_bind/network.bind_port:after"),
+    at("ki", "volume_0_reserve/volume.reserve:after"),
+    at("v9", "volume_0_reserve/volume.reserve:before"),
+    at("lo", "volume_0_connect/volume.initialize_connection:after"),
+    at("sf", "volume_0_attach/commit:before"),
+    at("ki", "secret_0:made"),
+    at("su", "start/commit:after"),
+    at("er", "ports_active:execute"),
+    at("ki", "volume_0_connect/volume.terminate_connection:after", back=True),
+    at("n3", "port_0/network.delete_port:before", back=True),
+    at("v5", "volume_0_attach/volume.detach:before", back=True),
+]
+# a volume that is made for it as well
+MADE = Asked(volumes=1, boot="volume", made=True)
+SAMPLE_MADE: list[Plan] = [
+    at("ki", "volume_1_create/volume.create_volume:after"),
+    at("lo", "volume_1_create/volume.delete_volume:after", back=True),
+]
+# the delete of one that was built without faults
+DELETED = Asked(volumes=1, boot="volume", delete=True)
+SAMPLE_DELETED: list[Plan] = [at("ki", "volume_0_attach/volume.detach:after")]
+
+
+def compare_on(lab_directory: Path, machine: Asked, plans: list[Plan]) -> list[Comparison]:
+    """Each plan, on the lab in this directory."""
+    lab = OpenStackLab.attach(lab_directory)
+    os.environ["OS_CLIENT_CONFIG_FILE"] = str(lab.clouds_yaml)
+    settings = Settings(virt_type="qemu", os_cloud="lab", os_service_cloud="labsvc")
+    with open_directory() as home, real_machine(settings, home, machine, network=NETWORK) as world:
+
+        def exported(build: str) -> dict[str, int]:
+            """What tgtd itself says: the lab has no other exports."""
+            return {"export": len(lab.tgt.targets())}
+
+        world.witnesses = (*world.witnesses, exported)
+        scene = machine.scene()
+        return [world.compare(scene, plan) for plan in plans]
