@@ -149,7 +149,8 @@ class RealWorld:
     """Where plans are played for real: `settings` name the drivers, `request` what is built.
 
     Needs a home of its own. This process never opens an embedded hypervisor: whoever opens one
-    holds it until it ends. `ready` is called before each plan. With `deleting` each plan strikes
+    holds it until it ends. `ready` is called before each plan, `mend` after one that ended unlike:
+    what it has left must not be in the way of the next. With `deleting` each plan strikes
     the delete of a machine that was built without faults. What a witness counts is compared with
     the simulated world beside what the drivers list; once a build is removed it is to be `idle`.
     `unlisted` are kinds of effect of which these drivers have nothing to list.
@@ -158,6 +159,7 @@ class RealWorld:
     settings: Settings
     request: Json
     ready: Callable[[], None] = lambda: None
+    mend: Callable[[], None] = lambda: None
     deleting: bool = False
     witnesses: Sequence[Witness] = ()
     idle: dict[str, int] = field(default_factory=dict)
@@ -192,10 +194,13 @@ class RealWorld:
             found = in_child(lambda: self.look_again(build))
         assert found is not None
         real: Ending = found["ending"]
-        return Comparison(
+        compared = Comparison(
             plan, simulated.outcome, real.outcome, not left,
             (*real.unlike(simulated), *found["wrong"]), found["fault"], time.monotonic() - started,
         )  # fmt: skip
+        if not compared.alike:
+            self.mend()
+        return compared
 
     def open(self) -> tuple[World, Store]:
         """The drivers and the store, for one process."""
@@ -215,7 +220,8 @@ class RealWorld:
 
         world, store = self.open()
         world.network.check()
-        validate(world, normalise_inputs(self._inputs()), str(uuid.uuid4()))
+        build = str(uuid.uuid4())
+        validate(world, normalise_inputs(self._inputs(build)), build)
         world.close()
         store.close()
         return True
@@ -224,12 +230,13 @@ class RealWorld:
         """Make the build durable, as a process that then dies does. No driver is opened."""
         store = Store(self.settings.store_url)
         with VmEngine(self.settings, store=store) as engine:
-            engine.accept(build_flow, self._inputs(), name="real", build_id=build, instance=True)
+            inputs = self._inputs(build)
+            engine.accept(build_flow, inputs, name=inputs["name"], build_id=build, instance=True)
         store.close()
         return True
 
-    def _inputs(self) -> Json:
-        return {"name": "real", "max_attempts": 1, **self.request}
+    def _inputs(self, build: str) -> Json:
+        return {"name": f"faults-{build[:8]}", "max_attempts": 1, **self.request}
 
     def finish_build(self, build: str) -> bool:
         """Build it, without faults."""
@@ -297,8 +304,9 @@ class RealWorld:
         if row["status"] == Outcome.ROLLED_BACK and domain is not None:
             wrong.append("rolled back, and its domain is there")
         audit = engine.gc(dry_run=True).to_json()
-        wrong += [f"{e['kind']} {e['id']} is a stray" for e in audit["strays"]]
-        wrong += [f"{e['kind']} {e['id']} is lost" for e in audit["lost"]]
+        for what in ("stray", "lost"):
+            rows = audit["strays" if what == "stray" else "lost"]
+            wrong += [f"{e['kind']} {e['id']} is {what}" for e in rows if e["build"] == row["id"]]
         return wrong
 
     def _left(self, build: str, world: World) -> list[str]:

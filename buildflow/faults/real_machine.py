@@ -10,13 +10,13 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from buildflow.config import Settings
 from buildflow.drivers.protocols import Json
-from buildflow.errors import BadInput, DeadlineExceeded, DriverError
+from buildflow.errors import BadInput, BuildflowError, HostUnusable
 from buildflow.faults.ending import row_word, status_word
 from buildflow.faults.real import RealWorld, in_child
 from buildflow.faults.scene_names import Asked
@@ -69,18 +69,32 @@ def real_machine(
     # before a volume is made: of those that boot it only their being there would be asked
     in_child(RealWorld(chosen, {**request, "volumes": [made]}).require)
     volumes = CloudVolumes(chosen, asked.volumes)
-    try:
-        in_child(volumes.make)
-        disks: list[Json] = [{"id": each} for each in in_child(volumes.ids)]
+
+    def supply() -> None:
+        ids = in_child(volumes.make)
+        disks: list[Json] = [{"id": each} for each in ids]
         if asked.boot == "volume":
             request["boot_volume"] = disks.pop(0)
         request["volumes"] = [*disks, made] if asked.made else disks
-        witness = CloudWitness(chosen, in_child(volumes.ids))
-        world.witnesses = (witness,)
+        world.witnesses = (*extra(), CloudWitness(chosen, ids))
+
+    def extra() -> list[Any]:
+        return [each for each in world.witnesses if not isinstance(each, CloudWitness)]
+
+    def mend() -> None:
+        if not in_child(volumes.untouched):
+            volumes.renew()
+            supply()
+
+    try:
+        supply()
         world.idle = {status_word("available"): asked.volumes}
+        world.mend = mend
         yield world
     finally:
-        in_child(volumes.delete)
+        left = in_child(volumes.delete)
+        if left:
+            raise HostUnusable(f"not everything could be deleted again: {'; '.join(left)}")
 
 
 def _refuse(settings: Settings, asked: Asked, image: str | None) -> None:
@@ -95,56 +109,64 @@ def _refuse(settings: Settings, asked: Asked, image: str | None) -> None:
         raise BadInput("--real needs the guest's image: --image FILE")
 
 
-@dataclass
 class CloudVolumes:
     """Blank volumes of the project's, known by keys from before they are made.
 
-    Each method is for a process of its own, which takes its connections with it when it ends.
+    `make`, `untouched` and `delete` are each for a process of its own, which takes its connections
+    with it when it ends.
     """
 
-    settings: Settings
-    count: int
-    keys: list[str] = field(default_factory=list)
+    def __init__(self, settings: Settings, count: int) -> None:
+        self._settings, self._count = settings, count
+        self._session = str(uuid.uuid4())
+        self._old: list[str] = []
+        self._keys = self._new_keys()
 
-    def __post_init__(self) -> None:
-        self.session = str(uuid.uuid4())
-        self.keys = [str(uuid.uuid4()) for _ in range(self.count)]
+    def _new_keys(self) -> list[str]:
+        return [str(uuid.uuid4()) for _ in range(self._count)]
+
+    def renew(self) -> None:
+        """Others are to take their place; all are deleted in the end."""
+        self._old += self._keys
+        self._keys = self._new_keys()
+
+    def make(self) -> list[str]:
+        """Make them, see them available; returns their ids."""
+        driver = self._driver()
+        spec = {"size": _VOLUME_GIB, "name": _VOLUME_NAME}
+        made = [str(driver.create_volume(key, self._session, spec)["id"]) for key in self._keys]
+        deadline = time.monotonic() + _AVAILABLE_S
+        for volume_id in made:
+            while (status := driver.volume_status(volume_id)) != "available":
+                if status not in ("creating", "downloading") or time.monotonic() > deadline:
+                    raise HostUnusable(
+                        f"a volume for the comparison is {status}, not available: see Cinder's log"
+                    )
+                time.sleep(_POLL_S)
+        return made
+
+    def untouched(self) -> bool:
+        """Whether all of them are there and available."""
+        found = [self._driver().find_volume(key) for key in self._keys]
+        return all(each is not None and each["status"] == "available" for each in found)
+
+    def delete(self) -> list[str]:
+        """Delete those that are there; returns what could not be deleted, and why."""
+        driver = self._driver()
+        left = []
+        for key in (*self._old, *self._keys):
+            found = driver.find_volume(key)
+            try:
+                if found is not None:
+                    driver.delete_volume(key, str(found["id"]))
+            except BuildflowError as error:
+                left.append(f"volume {found['id']}: {error.summary}")
+        return left
 
     def _driver(self) -> Any:
         from buildflow.drivers.registry import open_driver
 
-        return open_driver("volume", self.settings)
-
-    def make(self) -> bool:
-        """Make them, and see them available."""
-        driver = self._driver()
-        spec = {"size": _VOLUME_GIB, "name": _VOLUME_NAME}
-        made = [driver.create_volume(key, self.session, spec)["id"] for key in self.keys]
-        deadline = time.monotonic() + _AVAILABLE_S
-        for volume_id in made:
-            while (status := driver.volume_status(volume_id)) != "available":
-                if status not in ("creating", "downloading"):
-                    raise DriverError(f"volume {volume_id} became {status}", driver="volume")
-                if time.monotonic() > deadline:
-                    raise DeadlineExceeded(
-                        f"volume {volume_id} available", _AVAILABLE_S, driver="volume"
-                    )
-                time.sleep(_POLL_S)
-        return True
-
-    def ids(self) -> list[str]:
-        """Their ids."""
-        driver = self._driver()
-        return [str(driver.find_volume(key)["id"]) for key in self.keys]
-
-    def delete(self) -> bool:
-        """Delete those that are there."""
-        driver = self._driver()
-        for key in self.keys:
-            found = driver.find_volume(key)
-            if found is not None:
-                driver.delete_volume(key, str(found["id"]))
-        return True
+        return open_driver("volume", self._settings)
 
 
 @dataclass
