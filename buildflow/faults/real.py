@@ -86,8 +86,8 @@ class Comparison:
         back = ", going back" if len(self.plan) > 1 else ""
         text = f"{last.kind.name} at {last.name}{back}: {self.real}"
         if not self.struck:
-            return f"{text}, and the point was not come to"
-        if self.simulated != self.real:
+            text += ", and the point was not come to"
+        elif self.simulated != self.real:
             text += f", but {self.simulated} in the simulated world"
         return "; ".join([text, *self.wrong])
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from buildflow.config import Settings
 from buildflow.faults.plan import Fault
-from buildflow.faults.real import Comparison
+from buildflow.faults.real import Comparison, RealWorld, in_child
 from buildflow.faults.real_machine import real_machine
 from buildflow.faults.scene_names import Asked
+from tests.drivers.openstack.witness import Witness
 from tests.faults.real_sample import at
 from tests.lab.directories import open_directory
 from tests.lab.openstack import NETWORK, OpenStackLab
@@ -46,12 +49,19 @@ DELETED = Asked(volumes=1, boot="volume", delete=True)
 SAMPLE_DELETED: list[Plan] = [at("ki", "volume_0_attach/volume.detach:after")]
 
 
-def compare_on(lab_directory: Path, machine: Asked, plans: list[Plan]) -> list[Comparison]:
-    """Each plan, on the lab in this directory."""
-    lab = OpenStackLab.attach(lab_directory)
+@contextmanager
+def machine_on(lab: OpenStackLab, machine: Asked) -> Iterator[RealWorld]:
+    """The machine, on a lab."""
     os.environ["OS_CLIENT_CONFIG_FILE"] = str(lab.clouds_yaml)
     settings = Settings(virt_type="qemu", os_cloud="lab", os_service_cloud="labsvc")
     with open_directory() as home, real_machine(settings, home, machine, network=NETWORK) as world:
+        yield world
+
+
+def compare_on(lab_directory: Path, machine: Asked, plans: list[Plan]) -> list[Comparison]:
+    """Each plan, on the lab in this directory."""
+    lab = OpenStackLab.attach(lab_directory)
+    with machine_on(lab, machine) as world:
 
         def exported(build: str) -> dict[str, int]:
             """What tgtd itself says: the lab has no other exports."""
@@ -60,3 +70,20 @@ def compare_on(lab_directory: Path, machine: Asked, plans: list[Plan]) -> list[C
         world.witnesses = (*world.witnesses, exported)
         scene = machine.scene()
         return [world.compare(scene, plan) for plan in plans]
+
+
+def compare_spoilt(lab_directory: Path) -> list[Comparison]:
+    """One plan twice; before the first its volume becomes useless."""
+    lab = OpenStackLab.attach(lab_directory)
+    plan = at("er", "volume_0_reserve:execute")
+
+    def spoil() -> bool:
+        witness = Witness(lab)
+        for volume_id in witness.all_volumes():
+            witness.reset_status(volume_id, "error")
+        return True
+
+    with machine_on(lab, BOOTED) as world:
+        in_child(spoil)
+        scene = BOOTED.scene()
+        return [world.compare(scene, plan) for _ in range(2)]

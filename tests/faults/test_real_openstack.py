@@ -31,6 +31,7 @@ from tests.faults.openstack_sample import (
     SAMPLE_MADE,
     Plan,
     compare_on,
+    compare_spoilt,
 )
 from tests.lab.directories import REPOSITORY, open_directory
 from tests.lab.openstack import NETWORK, OpenStackLab
@@ -87,6 +88,15 @@ def test_same_plan_same_outcome(
     unlike = [str(each) for each in found if not each.alike]
     assert unlike == []
     assert {each.real for each in found} == outcomes
+
+
+@on_lab
+def test_what_one_plan_leaves_is_not_in_the_way_of_the_next(bridged: OpenStackLab) -> None:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as fresh:
+        first, second = fresh.submit(compare_spoilt, bridged.directory).result()
+    assert not first.alike
+    assert "volume that is error" in str(first)
+    assert second.alike, str(second)
 
 
 @on_lab
