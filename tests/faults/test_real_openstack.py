@@ -65,7 +65,9 @@ def everything(lab: OpenStackLab) -> dict[str, list[str]]:
         "attachments": [row["id"] for each in volumes for row in witness.attachments(each)],
         "ports": sorted(port.id for port in witness.ports()),
         "exports": sorted(target.iqn for target in lab.tgt.targets()),
-        "taps": sorted(path.name for path in Path("/sys/class/net").glob("tap*")),
+        "taps": sorted(
+            path.name for path in Path("/sys/class/net", lab.bridge.name, "brif").iterdir()
+        ),
     }
 
 
