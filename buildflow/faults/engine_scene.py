@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from buildflow import errors
 from buildflow.config import Settings
 from buildflow.engine.clock import VirtualClock
 from buildflow.engine.core import Engine
@@ -21,7 +22,7 @@ from buildflow.engine.definitions import FlowFactory, dotted_name
 from buildflow.engine.guard import Intention
 from buildflow.engine.store import Row
 from buildflow.faults.injector import Injector
-from buildflow.faults.kinds import Act, Kind
+from buildflow.faults.kinds import KINDS, Act, Kind
 from buildflow.faults.memory_store import MemoryStore
 from buildflow.faults.records import Records, edge_names
 from buildflow.faults.run_memory import memory_of
@@ -30,6 +31,16 @@ from buildflow.faults.spare_flows import SpareFlows
 from buildflow.faults.visit import Visit
 
 BUILD_ID = "00000000-0000-4000-8000-00000000b11d"
+_ANOTHER = "00000000-0000-4000-8000-00000000a000"  # an owner that is seen no more
+# what a step may fail with; other errors are mistakes in it, or in the engine
+_FORESEEN = {
+    name
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type)
+    and issubclass(kind, errors.BuildflowError)
+    and kind not in (errors.DefinitionError, errors.InvalidTransition, errors.StateConflict)
+}
+_TEXTS = tuple(kind.text for kind in KINDS if kind.text)
 # flows made and compiled beforehand: each process of a scenario takes one that nobody has used
 SPARE_FLOWS = 24
 # they tell each state that is passed, at the lowest level and by name only
@@ -363,6 +374,12 @@ class EngineScene(Scene):
 
     def _taken_over(self, kind: Kind) -> bool:
         """Another process ends the build; this one is as if it had slept meanwhile."""
+        if kind.code == "tc":
+            row = self.store.build(self.build_id)
+            assert row is not None
+            self.store.claim(self.build_id, _ANOTHER, row["epoch"])
+            self.stale = True
+            return True
         self._others_turn(Intention.REVERT if kind.code == "tr" else self.intention)
         self.stale = self.overtaken = True
         if kind.code == "tr":
@@ -426,6 +443,10 @@ class EngineScene(Scene):
         """See Scene."""
         return {key: self.records.effects[key][0] for key in self.records.done}
 
+    def writes(self) -> int:
+        """See Scene."""
+        return self.records.writes
+
     def flaws(self) -> list[str]:
         """See Scene."""
         return [*self.records.flaws, *self.leaks]
@@ -446,10 +467,23 @@ class EngineScene(Scene):
         row = self.store.build(self.build_id)
         return (row["errors"] or []) if row else []
 
+    def own_errors(self) -> list[str]:
+        """See Scene: of a flow that is ours every error has been foreseen, or is a fault's."""
+        if not self.instance:
+            return []
+        told = [error for error in (self.fault(), *self.errors()) if error and "type" in error]
+        return [
+            f"crash: {error['type']} in {error.get('step') or 'the engine'}: {error['message']}"
+            for error in told
+            if error["type"] not in _FORESEEN and not any(t in error["message"] for t in _TEXTS)
+        ]
+
     def wrong_at_end(self, outcome: Outcome) -> list[str]:
         """See Scene: the row's states are those of its end, and the ledger those of the world."""
         wrong = []
         row = self.store.find(self.build_id)
+        if outcome is Outcome.ROLLED_BACK and row["live_name"] is not None:
+            wrong.append("name: it is gone, and its name is taken still")
         if self.instance:
             states = (row["vm_state"], row["task_state"])
             if states not in _STATES[outcome]:

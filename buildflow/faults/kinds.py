@@ -208,6 +208,9 @@ KINDS: Final[tuple[Kind, ...]] = (
     # --- a world of your own ---------------------------------------------------
     Kind("cf", "call fails", Act.RAISE, _BEFORE, "it says no, or breaks; nothing was done",
          frozenset({ANY_WORLD}), error=DriverError, text="the call failed"),
+    # a kind's number is in tokens: new ones come last
+    Kind("tc", "claimed by another", Act.TAKE, frozenset({At.RECORDED}),
+         "another process has taken the build, and has not begun to work on it", benign=True),
 )  # fmt: skip
 
 BY_CODE: Final[dict[str, Kind]] = {kind.code: kind for kind in KINDS}

@@ -123,6 +123,12 @@ MISTAKES: Final[tuple[Mistake, ...]] = (
         '            b.c.id == bindparam("b_id")\n',
     ),
     Mistake(
+        "fence-without-epoch", _FENCE, "a unit is fenced by the sequence number alone", _STATEMENTS,
+        '            & (b.c.epoch == bindparam("b_epoch"))\n'
+        "            & (b.c.seq",
+        "            & (b.c.seq",
+    ),
+    Mistake(
         "fence-not-heeded", _FENCE, "a unit is written although its fence did not hold", _JOURNAL,
         "            self._explain(cursor, unit, again=again)\n"
         "            return\n",
@@ -157,6 +163,11 @@ MISTAKES: Final[tuple[Mistake, ...]] = (
         "    return str(uuid.uuid4())",
     ),
     Mistake(
+        "key-without-attempt", _KEY, "a second attempt has the keys of the first", _KEYS,
+        'f"{step}#{attempt}"', "step",
+        "build-0n0v-2hosts",
+    ),
+    Mistake(
         "directory-without-key", _KEY,
         "a directory is made under another name than its key",
         _STORAGE,
@@ -175,6 +186,11 @@ MISTAKES: Final[tuple[Mistake, ...]] = (
         "self.world.volume.create_volume(key, facts",
         "self.world.volume.create_volume(self.name, facts",
         "build-0n0v-made",
+    ),
+    Mistake(
+        "attempt-not-counted", _KEY, "every attempt is the first", _PLACEMENT,
+        "        run.set_attempt(len(history) + 1, host)", "        run.set_attempt(1, host)",
+        "build-0n0v-2hosts",
     ),
     # --- unknown is not failed, nor done ---------------------------------------------------
     Mistake(
@@ -205,6 +221,11 @@ MISTAKES: Final[tuple[Mistake, ...]] = (
         '        return {"attached": True} if attached else None',
         '        return {"attached": True}',
         "build-0n1v",
+    ),
+    Mistake(
+        "lost-answer-is-success", _UNKNOWN, "a lost answer is taken for done", _RUN,
+        "                found = self._ask_world(step, key, facts, error)\n",
+        "                found = self._ask_world(step, key, facts, error) or {}\n",
     ),
     # --- undos that are not there ---------------------------------------------------
     Mistake(
@@ -445,6 +466,16 @@ MISTAKES: Final[tuple[Mistake, ...]] = (
     ),
     # --- going on after a crash ---------------------------------------------------
     Mistake(
+        "complete-run-again", _RESUME, "a build that is complete is run again", _GUARD,
+        '("complete", Intention.RUN): Decision.NOTHING',
+        '("complete", Intention.RUN): Decision.FORWARD',
+    ),
+    Mistake(
+        "rolled-back-run-again", _RESUME, "a build that was rolled back is run again", _GUARD,
+        '("rolled_back", Intention.RUN): Decision.NOTHING',
+        '("rolled_back", Intention.RUN): Decision.FORWARD',
+    ),
+    Mistake(
         "delete-turned-rollback", _RESUME,
         "a delete that was cut off goes on as a rollback",
         _GUARD,
@@ -522,6 +553,12 @@ MISTAKES: Final[tuple[Mistake, ...]] = (
     Mistake(
         "not-walked-back", _STATE, "a rollback does not walk the machine back", _UNDO,
         "        self._compensate(step)\n", "",
+    ),
+    Mistake(
+        "name-kept", _STATE, "a build that is gone keeps its name taken", _STAGING,
+        '            if status == "rolled_back":\n'
+        "                self.live_name = None\n",
+        "",
     ),
     # --- watching ---------------------------------------------------
     Mistake(
