@@ -39,6 +39,8 @@ from buildflow.faults.walk import Along, Mine, Walk
 
 _HEADER: Final = struct.Struct("<I")
 _ROUNDS_MAX: Final = 60
+# edges after which it is looked again from which checkpoints they are reached
+_SURVEY_EACH: Final = 1000
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -225,8 +227,9 @@ class Explorer:
 
         self.graph.changed = set()
         while edges := self.graph.untried(mine):
-            self.graph.survey()
-            for edge in edges:
+            for count, edge in enumerate(edges):
+                if count % _SURVEY_EACH == 0:
+                    self.graph.survey()
                 if not self._try(reference, edge, mine, out):
                     return
 
@@ -234,11 +237,13 @@ class Explorer:
         """Walk to one edge; False when the exploration is to end with the first broken rule."""
         graph = self.graph
         whole = [*graph.plan(edge[0]), edge]
-        near = graph.nearest(edge[0])
         ways: list[tuple[bool, Node | None, list[Edge]]]
         ways = [(True, None, whole), (False, None, whole)]
-        if near is not None:
-            ways.insert(0, (True, near, [edge]))
+        for strikes in range(1, len(whole) + 1):  # the fewer are made again, the better
+            near = graph.nearest(whole[-strikes][0])
+            if near is not None:
+                ways.insert(0, (True, near, whole[-strikes:]))
+                break
         for ride, begin, target in ways:
             if not graph.is_untried(edge):
                 return True

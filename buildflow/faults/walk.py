@@ -104,8 +104,8 @@ class Walk:
                 word, visit.name, visit.step, options, self.level, self.via, tuple(injector.struck)
             )
             graph.touch(node)
+        if self.level < graph.depth and KILL in node.options:
             self._foresee_kill(node, visit, injector)
-        self._keep(node)
         self._arrive(node, injector, visit)
         code = self._pick(node, injector)
         if code is not None:
@@ -198,10 +198,13 @@ class Walk:
 
     def _foresee_kill(self, node: Node, visit: Visit, injector: Injector) -> None:
         """What a kill would leave here is known without one."""
-        if KILL not in node.options:
+        if KILL in node.after:
+            self._keep(node.after[KILL])
             return
         graph = self.graph
+        graph.touch(node)
         left = word_of((DEAD, self.scene.left_behind()))
+        self._keep(left)
         for code in (KILL, *(_LIKE_KILL if self.level else ())):
             if code in node.options:
                 node.after[code] = left
@@ -216,10 +219,9 @@ class Walk:
         else:
             graph.lower(dead, self.level + 1, (node.word, KILL), struck)
 
-    def _keep(self, node: Node) -> None:
+    def _keep(self, left: int) -> None:
         """What a kill would leave here, to begin other walks from."""
-        left = node.after.get(KILL)
-        if left is None or left in self.graph.checkpoints:
+        if left in self.graph.checkpoints:
             return
         checkpoint = self.scene.checkpoint()
         if checkpoint is not None:
