@@ -30,12 +30,12 @@ from typing import Any, Final
 from buildflow.faults.graph import Edge, Graph, Node
 from buildflow.faults.injector import Injector
 from buildflow.faults.kinds import NUMBER, Kind
-from buildflow.faults.oracle import Reference, Violation
+from buildflow.faults.oracle import Reference
 from buildflow.faults.plan import Fault
 from buildflow.faults.play import Scenario, play, reference_of
 from buildflow.faults.scene import Outcome, Scene
 from buildflow.faults.visit import Visit
-from buildflow.faults.walk import Along, Mine, Walk
+from buildflow.faults.walk import Along, Found, Mine, Walk
 
 _HEADER: Final = struct.Struct("<I")
 _ROUNDS_MAX: Final = 60
@@ -119,7 +119,7 @@ class _Walked:
     """What one walk has to say."""
 
     news: list[Any]
-    found: list[tuple[tuple[Edge, ...], Violation]]
+    found: list[Found]
     strikes: int
     edges: int
     struck: tuple[str, ...]
@@ -142,7 +142,7 @@ class Explorer:
         self.scene, self.depth, self.workers = scene, depth, max(1, workers)
         self.tell, self.only, self.stop_at_first = tell, only, stop_at_first
         self.graph = Graph(depth)
-        self._found: list[tuple[tuple[Edge, ...], Violation]] = []
+        self._found: list[Found] = []
         self._walks = self._tried = 0
         self._left = 0
         self._started = 0.0
@@ -297,7 +297,7 @@ class Explorer:
         result.failing = self._failing(reference)
         result.seconds = time.monotonic() - self._started
 
-    def _early(self, found: tuple[tuple[Edge, ...], Violation]) -> tuple[Any, ...]:
+    def _early(self, found: Found) -> tuple[Any, ...]:
         """Few faults first, and of those the ones that strike early and are first in the table."""
 
         def place(word: int, code: str) -> tuple[int, int]:
@@ -308,18 +308,20 @@ class Explorer:
 
     def _failing(self, reference: Reference) -> list[Scenario]:
         """Each broken rule once for each last fault, played from the start without detours."""
-        plans: dict[tuple[str, str], tuple[Edge, ...]] = {}
-        for plan, violation in sorted(self._found, key=self._early):
+        plans: dict[tuple[str, str], tuple[tuple[Edge, ...], tuple[Fault, ...]]] = {}
+        for plan, violation, faults in sorted(self._found, key=self._early):
             where = self.graph.nodes[plan[-1][0]].name if plan else ""
             code = plan[-1][1] if plan else ""
-            plans.setdefault((violation.rule, f"{where}={code}"), plan)
+            plans.setdefault((violation.rule, f"{where}={code}"), (plan, faults))
         scenarios = []
         done = set()
-        for plan in list(plans.values())[:_SHOWN_MAX]:
+        for plan, faults in list(plans.values())[:_SHOWN_MAX]:
             if plan in done:
                 continue
             done.add(plan)
             scenario = play(self.scene, reference, (), Along(self.scene, plan))
+            if not scenario.violations:
+                scenario = play(self.scene, reference, faults)
             if scenario.violations:
                 scenarios.append(scenario)
         return scenarios

@@ -20,6 +20,7 @@ from buildflow.faults.graph import CLEAN, DEAD, Edge, Graph, Node, word_of
 from buildflow.faults.injector import Injector, Struck
 from buildflow.faults.kinds import BY_CODE, Act, Kind
 from buildflow.faults.oracle import Reference, Violation
+from buildflow.faults.plan import Fault
 from buildflow.faults.play import judge_end, run_to_end
 from buildflow.faults.scene import Scene
 from buildflow.faults.visit import Visit
@@ -36,6 +37,7 @@ _LOOKS_EACH = 16
 _LIKE_KILL = ("sf", "su")
 _FORESEEN = frozenset({KILL, *_LIKE_KILL})
 Mine = Callable[[int, str], bool]
+Found = tuple[tuple[Edge, ...], Violation, tuple[Fault, ...]]
 
 
 class Abandoned(BaseException):
@@ -55,7 +57,7 @@ class Walk:
         self.level = 0
         self.last: tuple[Node, str | None] | None = None
         self.via: Edge | None = None
-        self.found: list[tuple[tuple[Edge, ...], Violation]] = []
+        self.found: list[Found] = []
         self.strikes = 0
         self.edges = 0
         self.taken: list[tuple[int, int]] = []
@@ -291,7 +293,10 @@ class Walk:
 
     def _note(self, found: list[Violation]) -> None:
         plan = self._plan()
-        self.found += [(plan, violation) for violation in found]
+        # the plan stands for all that lead here; what has struck in fact may be told otherwise
+        struck = self.scene.injector.struck
+        faults = tuple(Fault(s.code, None, s.visit.name, s.visit.turn) for s in struck)
+        self.found += [(plan, violation, faults) for violation in found]
 
     def _plan(self) -> tuple[Edge, ...]:
         if self.via is None:

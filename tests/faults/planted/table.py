@@ -433,6 +433,19 @@ MISTAKES: Final[tuple[Mistake, ...]] = (
         "delete-0n0v",
     ),
     Mistake(
+        "last-error-told", _SWALLOWED,
+        "the error of a rollback takes the place of the first one",
+        _STAGING,
+        "            if self.fault is None:\n"
+        "                self.fault = fault\n"
+        "            else:\n"
+        "                self.errors.append(fault)\n",
+        "            if self.fault is not None:\n"
+        "                self.errors.append(self.fault)\n"
+        "            self.fault = fault\n",
+        depth=2, kinds=("er",),
+    ),
+    Mistake(
         "fault-not-kept", _SWALLOWED, "why a build failed is not staged with its row", _STAGING,
         "                self.errors.append(fault)\n"
         "            self._dirty_build = True",
