@@ -20,7 +20,7 @@ from buildflow.engine.clock import VirtualClock
 from buildflow.engine.core import Engine
 from buildflow.engine.definitions import FlowFactory, dotted_name
 from buildflow.engine.guard import Intention
-from buildflow.engine.store import Row
+from buildflow.engine.store import ENDED, Row
 from buildflow.faults.injector import Injector
 from buildflow.faults.kinds import KINDS, Act, Kind
 from buildflow.faults.memory_store import MemoryStore
@@ -28,7 +28,7 @@ from buildflow.faults.records import Records, edge_names
 from buildflow.faults.run_memory import memory_of
 from buildflow.faults.scene import Inventory, Outcome, Scene
 from buildflow.faults.spare_flows import SpareFlows
-from buildflow.faults.visit import Visit
+from buildflow.faults.visit import At, Visit
 
 BUILD_ID = "00000000-0000-4000-8000-00000000b11d"
 _ANOTHER = "00000000-0000-4000-8000-00000000a000"  # an owner that is seen no more
@@ -121,6 +121,7 @@ class Checkpoint:
     laid: _Laid
     stops: frozenset[str]
     overtaken: bool
+    in_flight: bool
     leaks: tuple[str, ...]
     down: frozenset[str]
     extra: Any
@@ -177,7 +178,7 @@ class EngineScene(Scene):
         self._put_back(self._laid)
         self.leaks: list[str] = []
         self.stops: frozenset[str] = frozenset()
-        self.stale = self.overtaken = False
+        self.stale = self.overtaken = self.in_flight = False
         self.injector = Injector(self)
         self.laid_out()
 
@@ -196,7 +197,7 @@ class EngineScene(Scene):
         if not self.copies_world:
             return None
         return Checkpoint(
-            self._as_it_is(), self.stops, self.overtaken, tuple(self.leaks),
+            self._as_it_is(), self.stops, self.overtaken, self.in_flight, tuple(self.leaks),
             frozenset(self.injector.down), self.extra_checkpoint(),
         )  # fmt: skip
 
@@ -209,6 +210,7 @@ class EngineScene(Scene):
         """See Scene."""
         self._put_back(checkpoint.laid)
         self.stops, self.overtaken = checkpoint.stops, checkpoint.overtaken
+        self.in_flight = checkpoint.in_flight
         self.leaks, self.stale = list(checkpoint.leaks), False
         injector.down = set(checkpoint.down)
         self.injector = injector
@@ -233,7 +235,7 @@ class EngineScene(Scene):
         self.injector.disarmed = True
         self.leaks = []
         self.stops = frozenset()
-        self.stale = self.overtaken = False
+        self.stale = self.overtaken = self.in_flight = False
         self.laid_out()
         self.engine = self._open()
         self.store.journal.on_commit = self._on_commit
@@ -356,10 +358,16 @@ class EngineScene(Scene):
     def act(self, kind: Kind, visit: Visit) -> bool:
         """See Scene: requests to stop, and other processes."""
         if kind.act is Act.TAKE:
-            return self._taken_over(kind)
+            return self._taken_over(kind, visit)
         if kind.act is not Act.STOP:
             return False
         reason = "deleted" if kind.name == "delete" else "cancelled"
+        if self.stale and self.records.status in ENDED:
+            # nobody is asked to stop: whoever deletes what has ended does it all (Engine.delete)
+            if reason == "deleted":
+                self._others_turn(Intention.DELETE)
+                self.stops |= {"removed"}
+            return reason == "deleted"
         accepted = self.store.request_stop(self.build_id, reason)
         if accepted:
             self.stops |= {reason}
@@ -372,7 +380,7 @@ class EngineScene(Scene):
         """See Scene. Only a process that is at work can be overtaken, and once."""
         return kind.act is Act.TAKE and not self.stale and self.run_of() is not None
 
-    def _taken_over(self, kind: Kind) -> bool:
+    def _taken_over(self, kind: Kind, visit: Visit) -> bool:
         """Another process ends the build; this one is as if it had slept meanwhile."""
         if kind.code == "tc":
             row = self.store.build(self.build_id)
@@ -382,6 +390,7 @@ class EngineScene(Scene):
             return True
         self._others_turn(Intention.REVERT if kind.code == "tr" else self.intention)
         self.stale = self.overtaken = True
+        self.in_flight = visit.at is At.CALL_BEFORE
         if kind.code == "tr":
             self.stops |= {"reverted"}
         return True
@@ -410,8 +419,8 @@ class EngineScene(Scene):
         raise NotImplementedError
 
     def asked_back(self) -> bool:
-        """See Scene: `resume --revert` is no fault."""
-        return "reverted" in self.stops
+        """See Scene: `resume --revert` is no fault, and neither is a delete of what had ended."""
+        return bool(self.stops & {"reverted", "removed"})
 
     def finish(self) -> None:
         """See Scene: `cleanup`."""

@@ -259,12 +259,24 @@ class MachineScene(EngineScene):
         """See Scene: the world notes forbidden orders and keys made twice.
 
         A call that was on its way while another owner ended the build can be refused by nobody: it
-        makes once more what that owner has removed, and the stale one takes it back.
+        makes once more what that owner has removed, and the stale one takes it back. One call.
         """
-        noted = self.world.violations
-        if self.overtaken:
-            noted = [each for each in noted if not each.endswith("was created twice")]
+        noted = list(self.world.violations)
+        if self.in_flight:
+            twice = next((each for each in noted if each.endswith("was created twice")), None)
+            if twice is not None:
+                noted.remove(twice)
         return [*super().flaws(), *(f"world: {each}" for each in noted)]
+
+    def swept(self) -> bool:
+        """See Scene: `gc`."""
+        if not self.overtaken:
+            return False
+        self.injector.new_process()
+        engine = self._open()
+        assert isinstance(engine, VmEngine)
+        found = engine.gc()
+        return bool(found.removed) and not found.failed
 
     def asks_others(self, visit: Visit) -> bool:
         """See Scene: one host that can take the machine is enough."""

@@ -89,7 +89,12 @@ def at_end(
     if outcome is Outcome.COMPLETE:
         found += _complete(scene, now, reference, tolerated)
     elif outcome is Outcome.ROLLED_BACK:
-        found += [Violation("gone", text) for text in differences(reference.before, now, tolerated)]
+        left = differences(reference.before, now, tolerated)
+        if left and _died_late(injector):
+            injector.disarm()
+            scene.swept()
+            left = differences(reference.before, scene.inventory(), tolerated)
+        found += [Violation("gone", text) for text in left]
         silent = scene.fault() is None and scene.lists_residue and not scene.asked_back()
         if silent and reference.outcome is Outcome.COMPLETE:
             found.append(Violation("fault", "rolled back, and no fault is reported"))
@@ -191,6 +196,12 @@ def _residue(scene: Scene, injector: Injector, tolerated: frozenset[str]) -> lis
 
 def _leaves_open(struck: Struck) -> bool:
     return struck.kind.act in (Act.DOWN, Act.HANG) or struck.kind.outcome_unknown
+
+
+def _died_late(injector: Injector) -> bool:
+    """Whether a process that had been overtaken was kept from taking back what it made since."""
+    acts = [s.kind.act for s in injector.struck]
+    return Act.TAKE in acts and len(acts) > acts.index(Act.TAKE) + 1
 
 
 def _stopped(scene: Scene, injector: Injector) -> list[Violation]:

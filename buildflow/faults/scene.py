@@ -112,6 +112,13 @@ class Scene(ABC):
     def finish(self) -> None:  # noqa: B027 - nothing is what a scene without a clean-up does
         """Let the run's own clean-up command work, without faults; for what is residue."""
 
+    def swept(self) -> bool:
+        """Have what no list of the run's names searched for and removed, where that is right: a
+        call that was on its way when another owner ended the run, whose maker died before it could
+        take it back. Returns whether anything was found, and all of it removed.
+        """
+        return False
+
     def undo_all(self) -> None:  # noqa: B027 - as `finish`
         """Remove what a complete run has made, by its own delete; nothing where there is none."""
 
