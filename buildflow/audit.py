@@ -182,7 +182,7 @@ class Ledger:
         # the domain of a second attempt has the uuid of the first one's: what is there has it
         undone_first = sorted(self._by_key.values(), key=lambda row: row["state"] != UNDONE)
         self._by_id = {
-            (row["kind"], row["external_id"]): row for row in undone_first if row["external_id"]
+            (row["kind"], name): row for row in undone_first if (name := _outside_name(row))
         }
 
     def effect_of(self, thing: Thing) -> Row | None:
@@ -200,6 +200,14 @@ class Ledger:
     def done(self) -> list[Row]:
         """Effects that should be there."""
         return [row for row in self._by_key.values() if row["state"] == DONE]
+
+
+def _outside_name(effect: Row) -> str | None:
+    """What the outside calls it, as far as that is known. Nobody has seen the domain of a call that
+    was on its way when another owner ended the build, but it is called what it was to be called.
+    """
+    name: str | None = effect["external_id"] or effect["facts"].get("uuid")
+    return name
 
 
 class Bystander:
