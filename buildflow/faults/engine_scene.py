@@ -176,6 +176,7 @@ class EngineScene(Scene):
             self._lay_first()
         assert self._laid is not None
         self._put_back(self._laid)
+        self.records.may_reopen = self.intention is not Intention.RUN
         self.leaks: list[str] = []
         self.stops: frozenset[str] = frozenset()
         self.stale = self.overtaken = self.in_flight = False
@@ -430,6 +431,7 @@ class EngineScene(Scene):
 
     def undo_all(self) -> None:
         """See Scene: `delete`."""
+        self.records.may_reopen = True
         self.injector.new_process()
         self.engine = self._open()
         self.engine.carry_out(self.build_id, Intention.DELETE, take_over=True)

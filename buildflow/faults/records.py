@@ -46,6 +46,7 @@ class Records:
         self.flaws: list[str] = []
         self.epoch = 0
         self.writes = 0
+        self.may_reopen = False  # a delete was asked for, which takes apart what is complete
         self._hash: dict[bool, int] = {}
 
     def copy(self) -> Records:
@@ -55,7 +56,7 @@ class Records:
         new.atoms, new.effects = dict(self.atoms), dict(self.effects)
         new.done, new.gave_up_from = set(self.done), self.gave_up_from
         new.other, new.flaws = dict(self.other), list(self.flaws)
-        new.epoch, new.writes = self.epoch, self.writes
+        new.epoch, new.writes, new.may_reopen = self.epoch, self.writes, self.may_reopen
         return new
 
     def committed(self, unit: Unit) -> None:
@@ -75,6 +76,8 @@ class Records:
                         self.done.add(row["key"])
                     self.effects[row["key"]] = (row["step"], row["attempt"], row["state"])
                 elif statement is s.build_status:
+                    if self.status == "complete" != row["status"] and not self.may_reopen:
+                        self.flaws.append("again: it was complete, and is taken apart")
                     self.status = row["status"]
                     self.other["build"] = (
                         row["status"], row["attempt"], row["host"], row["fault"] is None,
