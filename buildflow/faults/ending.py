@@ -18,10 +18,10 @@ from buildflow.flows.effects import KINDS as EFFECT_KINDS
 from buildflow.states import power
 
 # rows of attachments, by how far they have come; a local volume's are `connected` where Cinder's
-# are `attaching`
+# are `attaching`, and the older protocol of Cinder's has the volume's status for them
 _ROWS: Final = {
     "reserved": "reservation", "attaching": "attachment", "connected": "attachment",
-    "attached": "attached",
+    "detaching": "attachment", "attached": "attached", "in-use": "attached",
 }  # fmt: skip
 # who plugs a port and who opens a volume is the hypervisor's own way; its guests run or do not
 _NOT_COUNTED: Final = frozenset({"vif", "connection", "claim", "process"})

@@ -190,9 +190,9 @@ class CloudWitness:
             cloud.close()
 
     def _count(self, cloud: Any, build: str) -> dict[str, int]:
-        found = dict.fromkeys(
-            ("port", "binding", "reservation", "attachment", "attached", "volume"), 0
-        )
+        found = dict.fromkeys(("port", "binding", "attached", "volume"), 0)
+        if self.settings.volume_api != "legacy":  # which makes a row of what is attached only
+            found |= {"reservation": 0, "attachment": 0}
         ports = _get(cloud.privileged.network, f"/ports?device_id={build}")["ports"]
         found["port"] = len(ports)
         found["binding"] = sum(bool(port["binding:host_id"]) for port in ports)

@@ -38,6 +38,12 @@ SAMPLE: list[Plan] = [
     at("n3", "port_0/network.delete_port:before", back=True),
     at("v5", "volume_0_attach/volume.detach:before", back=True),
 ]
+# the same, by the protocol before attachments
+LEGACY = Asked(volumes=1, boot="volume", api="legacy")
+SAMPLE_LEGACY: list[Plan] = [
+    at("ki", "volume_0_attach/volume.attach:after"),
+    at("er", "volume_0_connect:undo", back=True),
+]
 # a volume that is made for it as well
 MADE = Asked(volumes=1, boot="volume", made=True)
 SAMPLE_MADE: list[Plan] = [

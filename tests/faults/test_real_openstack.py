@@ -25,9 +25,11 @@ from tests.drivers.openstack.witness import Witness
 from tests.faults.openstack_sample import (
     BOOTED,
     DELETED,
+    LEGACY,
     MADE,
     SAMPLE,
     SAMPLE_DELETED,
+    SAMPLE_LEGACY,
     SAMPLE_MADE,
     Plan,
     compare_on,
@@ -76,10 +78,11 @@ def everything(lab: OpenStackLab) -> dict[str, list[str]]:
     ("machine", "plans", "outcomes"),
     [
         (BOOTED, SAMPLE, {"complete", "rolled_back", "residue"}),
+        (LEGACY, SAMPLE_LEGACY, {"complete", "residue"}),
         (MADE, SAMPLE_MADE, {"complete", "rolled_back"}),
         (DELETED, SAMPLE_DELETED, {"rolled_back"}),
     ],
-    ids=["booted", "made", "deleted"],
+    ids=["booted", "legacy", "made", "deleted"],
 )
 def test_same_plan_same_outcome(
     bridged: OpenStackLab, machine: Asked, plans: list[Plan], outcomes: set[str]
@@ -145,7 +148,13 @@ def run(lab: OpenStackLab, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("machine", "plans"), [(BOOTED, SAMPLE), (MADE, SAMPLE_MADE), (DELETED, SAMPLE_DELETED)]
+    ("machine", "plans"),
+    [
+        (BOOTED, SAMPLE),
+        (LEGACY, SAMPLE_LEGACY),
+        (MADE, SAMPLE_MADE),
+        (DELETED, SAMPLE_DELETED),
+    ],
 )
 def test_the_whole_has_the_sample(machine: Asked, plans: list[Plan]) -> None:
     whole = plans_of(machine.scene())
