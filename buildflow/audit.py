@@ -181,7 +181,7 @@ class Ledger:
         self._by_key = {row["key"]: row for row in store.all_effects(_ALL)}
         # the domain of a second attempt has the uuid of the first one's: what is there has it
         undone_first = sorted(self._by_key.values(), key=lambda row: row["state"] != UNDONE)
-        self._by_id = {
+        self._by_id: dict[tuple[str, str | None], Row] = {
             (row["kind"], name): row for row in undone_first if (name := _outside_name(row))
         }
 
@@ -203,10 +203,13 @@ class Ledger:
 
 
 def _outside_name(effect: Row) -> str | None:
-    """What the outside calls it, as far as that is known. Nobody has seen the domain of a call that
-    was on its way when another owner ended the build, but it is called what it was to be called.
+    """What the outside calls it, as far as that is known. Nobody has seen the domain or VIF of a
+    call that was on its way when another owner ended the build, but it has the name it was to have.
     """
-    name: str | None = effect["external_id"] or effect["facts"].get("uuid")
+    facts = effect["facts"]
+    name: str | None = (
+        effect["external_id"] or facts.get("uuid") or (facts.get("vif") or {}).get("id")
+    )
     return name
 
 

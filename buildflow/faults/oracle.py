@@ -87,12 +87,10 @@ def at_end(
     now = scene.inventory()
     tolerated = scene.tolerated()
     if outcome is Outcome.COMPLETE:
-        found += _complete(scene, now, reference, tolerated)
+        found += _complete(scene, injector, now, reference, tolerated)
     elif outcome is Outcome.ROLLED_BACK:
         left = differences(reference.before, now, tolerated)
-        if left and _died_late(injector):
-            injector.disarm()
-            scene.swept()
+        if left and _swept(scene, injector):
             left = differences(reference.before, scene.inventory(), tolerated)
         found += [Violation("gone", text) for text in left]
         silent = scene.fault() is None and scene.lists_residue and not scene.asked_back()
@@ -142,6 +140,7 @@ def _violation(text: str) -> Violation:
 
 def _complete(
     scene: Scene,
+    injector: Injector,
     now: Inventory,
     reference: Reference,
     tolerated: frozenset[str],
@@ -149,6 +148,8 @@ def _complete(
     if reference.outcome is not Outcome.COMPLETE:
         return [Violation("complete", "complete, where a run without faults is not")]
     missing = differences(reference.complete, now, tolerated)
+    if missing and _swept(scene, injector):
+        missing = differences(reference.complete, scene.inventory(), tolerated)
     if missing and _rescheduled(scene) and shape(now) == shape(reference.complete):
         missing = []
     return [Violation("complete", text) for text in missing]
@@ -198,10 +199,15 @@ def _leaves_open(struck: Struck) -> bool:
     return struck.kind.act in (Act.DOWN, Act.HANG) or struck.kind.outcome_unknown
 
 
-def _died_late(injector: Injector) -> bool:
-    """Whether a process that had been overtaken was kept from taking back what it made since."""
+def _swept(scene: Scene, injector: Injector) -> bool:
+    """Whether what a process made that had been overtaken, and was kept from taking back, was found
+    and removed by who looks for such things.
+    """
     acts = [s.kind.act for s in injector.struck]
-    return Act.TAKE in acts and len(acts) > acts.index(Act.TAKE) + 1
+    if Act.TAKE not in acts or len(acts) == acts.index(Act.TAKE) + 1:
+        return False
+    injector.disarm()
+    return scene.swept()
 
 
 def _stopped(scene: Scene, injector: Injector) -> list[Violation]:
@@ -271,6 +277,10 @@ def _may_leave(struck: Struck) -> bool:
     return act is Act.HANG
 
 
+# what a process knew that was gone before it had told, or had no say any more, nobody can know
+_LAST_WORDS = frozenset({Act.KILL, Act.STORE, Act.TAKE})
+
+
 def _surfaced(injector: Injector) -> Struck | None:
     """The first fault that told the run for sure, while it went forward, that it cannot go on."""
     for index, s in enumerate(injector.struck):
@@ -280,8 +290,8 @@ def _surfaced(injector: Injector) -> Struck | None:
         if injector.scene.asks_others(s.visit):
             continue
         if s.kind.definite and not s.visit.back and not s.visit.undoing and not s.late:
-            died = any(a.kind.act in (Act.KILL, Act.STORE) for a in injector.struck[index + 1 :])
-            return None if died else s  # what a process did not live to tell nobody can know
+            died = any(a.kind.act in _LAST_WORDS for a in injector.struck[index + 1 :])
+            return None if died else s
     return None
 
 
