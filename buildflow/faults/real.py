@@ -414,9 +414,11 @@ def in_child(work: Callable[[], Any]) -> Any:
             answer = pickle.dumps((None, (kind, error.summary), ""))
         except BaseException:
             answer = pickle.dumps((None, None, traceback.format_exc()))
-        with os.fdopen(writer, "wb") as pipe:
-            pipe.write(answer)
-        os._exit(0)
+        try:
+            with os.fdopen(writer, "wb") as pipe:
+                pipe.write(answer)
+        finally:
+            os._exit(0)  # whoever asked may have gone: what it was about is not done twice
     os.close(writer)
     try:
         with os.fdopen(reader, "rb") as pipe:

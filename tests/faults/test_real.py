@@ -6,6 +6,8 @@ A sample of what `buildflow faults run --real` plays whole.
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -106,6 +108,23 @@ def test_a_cloud_that_is_not_there_is_told(
     assert done.code == 4, done.err
     assert "Keystone" in done.err
     assert list((tmp_path / "home").iterdir()) == []
+
+
+def test_a_life_does_not_outlive_its_work(tmp_path: Path) -> None:
+    program = f"""
+import os, time
+from buildflow.faults.real import in_child
+parent = os.getpid()
+def work():
+    os.kill(parent, 9)
+    while os.getppid() == parent:
+        time.sleep(0.01)
+in_child(work)
+open({str(tmp_path / "went-on")!r}, "w")
+"""
+    ended = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True)
+    assert ended.returncode == -9
+    assert not (tmp_path / "went-on").exists()
 
 
 def test_a_difference_is_told() -> None:

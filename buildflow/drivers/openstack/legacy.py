@@ -104,10 +104,14 @@ class Legacy:
         return _join(volume_id, instance)
 
     def unreserve(self, key: str, volume_id: str, instance: str) -> None:
-        """os-unreserve, and our mark goes."""
+        """os-unreserve, and our mark goes. Raises Refused while the volume is connected: without
+        the mark nobody would know that its export is ours to remove.
+        """
         volume = self._get(volume_id)
         if volume is None:
             return
+        if _is_connected(volume, instance):
+            raise Refused(f"volume {volume_id} is still connected", driver="volume")
         if volume.status == "attaching" and _is_ours(volume, instance):
             self._act(
                 "unreserve", volume_id, lambda: self._api.unreserve(volume_id), idempotent=True

@@ -22,7 +22,7 @@ from buildflow.drivers.simulated.attachments import (
 from buildflow.drivers.simulated.change import Change
 from buildflow.drivers.simulated.export import connection_info, with_password
 from buildflow.drivers.simulated.volume_status import status_of
-from buildflow.errors import Conflict, NotFound
+from buildflow.errors import Conflict, NotFound, Refused
 
 if TYPE_CHECKING:
     from buildflow.drivers.simulated.world import SimulatedWorld
@@ -68,13 +68,14 @@ class Legacy:
             return record_id
 
     def unreserve(self, key: str, volume_id: str, instance: str) -> None:
-        """os-unreserve, with whatever is left of the attachment."""
+        """os-unreserve. Raises Refused while the volume is connected."""
         record_id = f"{volume_id}/{instance}"
         with self.world.change("unreserve_volume", key, record_id) as change:
             volume = change.state.tables["volumes"].get(volume_id)
             row = row_of(volume, record_id)
             if volume is not None and row is not None:
-                note_early_unmap(change, volume_id, row)
+                if row["exported"]:
+                    raise Refused(f"volume {volume_id} is still connected", driver="volume")
                 _put(change, volume, record_id, None)
 
     def find_attachment(self, attachment_id: str, volume_id: str, connector: Json) -> Json | None:
@@ -111,7 +112,7 @@ class Legacy:
         return with_password(volume_id, attachment_id)
 
     def terminate_connection(self, attachment_id: str, volume_id: str, connector: Json) -> None:
-        """os-terminate_connection, and the export goes."""
+        """os-terminate_connection, and the export goes, with the row: the volume is available."""
         with self.world.change("terminate_connection", id=attachment_id) as change:
             volume = change.state.tables["volumes"].get(volume_id)
             row = row_of(volume, attachment_id)
@@ -119,8 +120,7 @@ class Legacy:
                 return
             change.key = row["key"]
             note_early_unmap(change, volume_id, row)
-            new = {**row, "status": "reserved", "exported": False, "host": None}
-            _put(change, volume, attachment_id, new)
+            _put(change, volume, attachment_id, None)
 
     def find_attached(self, attachment_id: str, volume_id: str, instance: str) -> bool:
         """Whether the volume is in-use by `instance`."""
