@@ -119,8 +119,10 @@ def work():
     os.kill(parent, 9)
     while os.getppid() == parent:
         time.sleep(0.01)
-in_child(work)
-open({str(tmp_path / "went-on")!r}, "w")
+try:
+    in_child(work)
+finally:
+    open({str(tmp_path / "went-on")!r}, "w")
 """
     ended = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True)
     assert ended.returncode == -9
