@@ -366,6 +366,7 @@ class EngineScene(Scene):
         if self.stale and self.records.status in ENDED:
             # nobody is asked to stop: whoever deletes what has ended does it all (Engine.delete)
             if reason == "deleted":
+                self.records.may_reopen = True
                 self._others_turn(Intention.DELETE)
                 self.stops |= {"removed"}
             return reason == "deleted"
