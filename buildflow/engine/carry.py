@@ -242,6 +242,7 @@ class Carrier:
             self._blame_stop(run)
             force_revert(engine)
         run.fetch_results = engine.storage.fetch_all
+        run.scheduled = engine.scheduled
         try:
             engine.run()
         except Exception as error:
@@ -271,7 +272,9 @@ class Carrier:
             run.record_flow(detail)
             run.commit()
             try:
-                removal.engine(detail, run, self._backend, None).run()
+                engine = removal.engine(detail, run, self._backend, None)
+                run.scheduled = engine.scheduled
+                engine.run()
             except Exception as error:
                 run.blame(error, "")
         run.end_rollback()

@@ -131,8 +131,11 @@ class Selector:
         return bool(self._runtime.check_atom_transition(self._atoms[name], state, target))
 
 
-def drive(runtime: Any, graph: Graph, atoms: Mapping[str, Any]) -> None:
-    """Run or revert atoms until none is left to do.
+def drive(
+    runtime: Any, graph: Graph, atoms: Mapping[str, Any], scheduled: list[str] | None = None
+) -> None:
+    """Run or revert atoms until none is left to do. `scheduled` holds the names of those that are
+    to begin next, whatever comes of the one that begins: a part of what the run has in mind.
 
     Raises the failure of a revert, or of TaskFlow itself; a step's own failure is not raised but
     rolled back. When it raises, no step is at work any more.
@@ -141,16 +144,21 @@ def drive(runtime: Any, graph: Graph, atoms: Mapping[str, Any]) -> None:
     selector = Selector(graph, atoms, runtime)
     failures: list[Any] = []
     at_work: list[Any] = []
+    waiting = scheduled if scheduled is not None else []
     try:
         with storage.lock.write_lock():
             ready = graph.in_order((*completer.resume(), *selector.all_ready()))
         while True:
             if ready:
+                waiting[:] = [atom.name for atom in ready]
                 with storage.lock.write_lock():
-                    begun, failed = scheduler.schedule(ready)
-                # TaskFlow gives a set: in one thread it has the order in which atoms were begun
-                at_work += sorted(begun, key=lambda each: graph.place[each.atom.name])
-                failures += failed
+                    for atom in ready:
+                        waiting.pop(0)
+                        begun, failed = scheduler.schedule([atom])
+                        at_work += begun
+                        failures += failed
+                        if failed:
+                            break
             if not at_work:
                 break
             done, at_work = _await(at_work)

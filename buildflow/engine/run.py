@@ -106,6 +106,7 @@ class Run(Undoing):
         # steps that go forward now, each with its deadline and the seconds that it was given
         self._forward: dict[str, tuple[float, float]] = {}
         self._resumed: frozenset[str] = frozenset()
+        self.scheduled: list[str] = []  # steps that TaskFlow has picked and not begun: see loop.py
 
     # --- stopping -------------------------------------------------------------------------------
 

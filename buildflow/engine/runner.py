@@ -91,6 +91,7 @@ class _OnOurStorage:
 
     graph: Graph
     atoms: Mapping[str, Any]
+    scheduled: list[str]
     _lean: LeanStorage | None = None
     _change_state: Any
 
@@ -133,6 +134,7 @@ class _OnOurStorage:
         there is one thread.
         """
         self._flow_detail = detail
+        self.scheduled = []
         self.storage.take(detail, recorder, lock)
         self.compile()
         self.storage.ensure(self.atoms.values())
@@ -151,7 +153,7 @@ class _OnOurStorage:
             return
         self.validate()
         self._change_state(tf_states.RUNNING)
-        drive(self._runtime, self.graph, self.atoms)
+        drive(self._runtime, self.graph, self.atoms, self.scheduled)
         if self._runtime.is_success():
             self._change_state(tf_states.SUCCESS)
             return

@@ -20,7 +20,7 @@ def memory_of(run: Any, begun: frozenset[str], settled: bool, now: float) -> Has
     states = run._atom_states
     return (
         run.status, run.going_back, run.rescheduling, run.removing, run.stop, run.stored_stop,
-        run.attempt, run.host, run._stuck, run.fault is None, run.states,
+        tuple(run.scheduled), run.attempt, run.host, run._stuck, run.fault is None, run.states,
         # a resumed step that has ended is a step like any other
         None if settled else tuple(n for n in run._resumed if states.get(n) != "SUCCESS"),
         None if settled else frozenset(n for n in begun if states.get(n) == "RUNNING"),
