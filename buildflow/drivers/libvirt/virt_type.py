@@ -77,7 +77,7 @@ class VirtTypes:
         known = self._memory.recall(_FACT, conditions)
         if known is None:
             try:
-                why = self._probe("kvm")
+                why = self._kvm_flaw()
                 if why is not None and self._probe("qemu") is not None:
                     return False  # no guest starts here at all: nothing was learnt of KVM
             except DriverError:
@@ -85,6 +85,15 @@ class VirtTypes:
             known = {"works": why is None, "why": why}
             self._memory.keep(_FACT, conditions, known)
         return bool(known["works"])
+
+    def _kvm_flaw(self) -> str | None:
+        """What is wrong with KVM; a QEMU that dies of it at its start (a register that the host will
+        not set) says as much as a guest that never boots. The other probe tells whether any starts.
+        """
+        try:
+            return self._probe("kvm")
+        except DriverError as error:
+            return error.summary
 
     def _probe(self, kind: str) -> str | None:
         home = self._settings.home / "host"

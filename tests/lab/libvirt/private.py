@@ -5,6 +5,7 @@ gets a bridge name and a subnet that nothing else uses.
 """
 
 import contextlib
+import fcntl
 import ipaddress
 import json
 import os
@@ -111,6 +112,7 @@ class PrivateLibvirtd:
             make_chains()
             self._keeper = self._start_keeper()
         self._socket.unlink(missing_ok=True)  # of one that was killed
+        self._wait(self._is_free, 10, "lets go of its pid file")
         self._libvirtd = ProcessId.of(int(self._order("start")))
         self._wait(self._answers, timeout, "answers")
 
@@ -131,6 +133,19 @@ class PrivateLibvirtd:
         if self.pid is not None:
             self.stop()
         self.start(timeout)
+
+    def _is_free(self) -> bool:
+        """Whether nobody holds the pid file: a process that was killed is called dead while some of
+        its threads still go, and its locks with the last of them.
+        """
+        try:
+            with (self.directory / "libvirtd.pid").open("r+") as file:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return True
+        except OSError:
+            return False
+        return True
 
     def guests(self) -> list[int]:
         """The pids of the QEMU processes that this libvirtd started."""
