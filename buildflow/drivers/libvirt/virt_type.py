@@ -87,8 +87,9 @@ class VirtTypes:
         return bool(known["works"])
 
     def _kvm_flaw(self) -> str | None:
-        """What is wrong with KVM; a QEMU that dies of it at its start (a register that the host will
-        not set) says as much as a guest that never boots. The other probe tells whether any starts.
+        """What is wrong with KVM; a QEMU that dies of it at its start (a register that the host
+        will not set) says as much as a guest that never boots. The other probe tells whether any
+        guest starts here.
         """
         try:
             return self._probe("kvm")

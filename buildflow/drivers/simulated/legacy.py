@@ -2,7 +2,8 @@
 
 Here each of the three has an undo of its own: detach, terminate_connection, unreserve. The volume
 stays `detaching` until its export is gone, as the real driver keeps it, so that nobody else gets it
-in between; with the connection the reservation goes. No service token is asked for: the old calls put no connection into a row.
+in between; with the connection the reservation goes. No service token is asked for: the old calls
+put no connection into a row.
 """
 
 from __future__ import annotations
