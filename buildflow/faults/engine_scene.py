@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import logging
 import math
@@ -26,7 +27,7 @@ from buildflow.faults.kinds import KINDS, Act, Kind
 from buildflow.faults.memory_store import MemoryStore
 from buildflow.faults.records import Records, edge_names
 from buildflow.faults.run_memory import memory_of
-from buildflow.faults.scene import Inventory, Outcome, Scene
+from buildflow.faults.scene import Checkpoint, Inventory, Outcome, Scene
 from buildflow.faults.spare_flows import SpareFlows
 from buildflow.faults.visit import At, Visit
 
@@ -105,7 +106,7 @@ class _OutputReader(io.TextIOBase):
 
 
 @dataclass(frozen=True, slots=True)
-class _Laid:
+class Laid:
     """A scene at an instant at which no process is at work; its rows compressed."""
 
     clock: FreeClock
@@ -115,10 +116,10 @@ class _Laid:
 
 
 @dataclass(frozen=True, slots=True)
-class Checkpoint:
+class _Left:
     """A scene whose process is gone. `extra` is the subclass's own."""
 
-    laid: _Laid
+    laid: Laid
     stops: frozenset[str]
     overtaken: bool
     in_flight: bool
@@ -183,10 +184,10 @@ class EngineScene(Scene):
         self.injector = Injector(self)
         self.laid_out()
 
-    _laid: _Laid | None = None
+    _laid: Laid | None = None
     clock: FreeClock
 
-    def _put_back(self, laid: _Laid) -> None:
+    def _put_back(self, laid: Laid) -> None:
         self.clock = laid.clock.copy()
         self.store.restore(zlib.decompress(laid.rows))
         self.records = laid.records.copy()
@@ -197,26 +198,26 @@ class EngineScene(Scene):
         """See Scene."""
         if not self.copies_world:
             return None
-        return Checkpoint(
-            self._as_it_is(), self.stops, self.overtaken, self.in_flight, tuple(self.leaks),
+        left = _Left(
+            self.as_it_is(), self.stops, self.overtaken, self.in_flight, tuple(self.leaks),
             frozenset(self.injector.down), self.extra_checkpoint(),
         )  # fmt: skip
+        return functools.partial(self._go_back_to, left)
 
-    def _as_it_is(self) -> _Laid:
+    def as_it_is(self) -> Laid:
+        """The scene at this instant."""
         clock = self.clock.copy()  # of its own: this one goes on
         rows = zlib.compress(self.store.rows(), 1)
-        return _Laid(clock, rows, self.records.copy(), self.copy_world(self.world, clock))
+        return Laid(clock, rows, self.records.copy(), self.copy_world(self.world, clock))
 
-    def restore(self, checkpoint: Checkpoint, injector: Injector) -> None:
-        """See Scene."""
-        self._put_back(checkpoint.laid)
-        self.stops, self.overtaken = checkpoint.stops, checkpoint.overtaken
-        self.in_flight = checkpoint.in_flight
-        self.leaks, self.stale = list(checkpoint.leaks), False
-        injector.down = set(checkpoint.down)
+    def _go_back_to(self, left: _Left, injector: Injector) -> None:
+        self._put_back(left.laid)
+        self.stops, self.overtaken, self.in_flight = left.stops, left.overtaken, left.in_flight
+        self.leaks, self.stale = list(left.leaks), False
+        injector.down = set(left.down)
         self.injector = injector
         self.laid_out()
-        self.restore_extra(checkpoint.extra)
+        self.restore_extra(left.extra)
 
     def extra_checkpoint(self) -> Any:
         """What else a subclass has to remember of a run that it is in; must not change later."""
@@ -245,10 +246,9 @@ class EngineScene(Scene):
         )
         self.build_id = row["id"]
         self.prepare()
-        # not `_as_it_is`: the worlds of some flows cannot be copied
+        # not `as_it_is`: the worlds of some flows cannot be copied
         rows = zlib.compress(self.store.rows(), 1)
-        self._laid = _Laid(self.clock, rows, self.records, self.world)
-        self._ended_by_others: dict[Hashable, tuple[_Laid, float]] = {}
+        self._laid = Laid(self.clock, rows, self.records, self.world)
 
     def copy_world(self, world: Any, clock: FreeClock) -> Any:
         """The world as it was laid out, made anew, whose time is that of `clock`; here made from
@@ -367,7 +367,7 @@ class EngineScene(Scene):
             # nobody is asked to stop: whoever deletes what has ended does it all (Engine.delete)
             if reason == "deleted":
                 self.records.may_reopen = True
-                self._others_turn(Intention.DELETE)
+                self.others_turn(Intention.DELETE)
                 self.stops |= {"removed"}
             return reason == "deleted"
         accepted = self.store.request_stop(self.build_id, reason)
@@ -390,35 +390,17 @@ class EngineScene(Scene):
             self.store.claim(self.build_id, _ANOTHER, row["epoch"])
             self.stale = True
             return True
-        self._others_turn(Intention.REVERT if kind.code == "tr" else self.intention)
+        self.others_turn(Intention.REVERT if kind.code == "tr" else self.intention)
         self.stale = self.overtaken = True
         self.in_flight = visit.at is At.CALL_BEFORE
         if kind.code == "tr":
             self.stops |= {"reverted"}
         return True
 
-    def _others_turn(self, intention: Intention) -> None:
-        """Another process ends the build. From what this one would leave if it were gone it always
-        ends alike, so that it is done once.
-        """
-        key = self.left_behind(), intention
-        ended = self._ended_by_others.get(key)
-        if ended is not None:
-            laid, seconds = ended
-            self.store.restore(zlib.decompress(laid.rows))
-            self.records = laid.records.copy()
-            self.clock.sleep(seconds)
-            self.change_world(laid.world)
-            return
-        began = self.clock.monotonic()
+    def others_turn(self, intention: Intention) -> None:
+        """Another process ends the build."""
         other = self._open()
         other.carry_out(self.build_id, intention, take_over=True)
-        if self.copies_world:
-            self._ended_by_others[key] = self._as_it_is(), self.clock.monotonic() - began
-
-    def change_world(self, world: Any) -> None:
-        """Make the world that steps act on equal to `world`, for whoever has it already."""
-        raise NotImplementedError
 
     def asked_back(self) -> bool:
         """See Scene: `resume --revert` is no fault, and neither is a delete of what had ended."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from buildflow.faults.injector import Struck
-from buildflow.faults.scene import Outcome
+from buildflow.faults.scene import Checkpoint, Outcome
 
 Edge = tuple[int, str]
 """A position and the code of the kind that strikes there."""
@@ -66,7 +66,7 @@ class Graph:
         self.start: int | None = None
         self.changed: set[int] = set()
         # what processes have left where they could be killed: this process's own, not merged
-        self.checkpoints: dict[int, Any] = {}
+        self.checkpoints: dict[int, Checkpoint] = {}
         self._near: dict[int, tuple[int, int]] = {}
 
     def touch(self, node: Node) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from enum import StrEnum
 from typing import Any
 
@@ -18,6 +18,10 @@ from buildflow.faults.kinds import KINDS, Kind
 from buildflow.faults.visit import Visit
 
 Inventory = dict[str, Any]
+Checkpoint = Callable[[Injector], None]
+"""Puts a scene back to where a process has died, with this injector at every point; `resume` goes
+on from there.
+"""
 
 
 class Outcome(StrEnum):
@@ -89,17 +93,11 @@ class Scene(ABC):
         """What there is of the run once its process is gone, as in `position`."""
         return None
 
-    def checkpoint(self) -> Any:
-        """What there is of the run once its process is gone, to be gone on from by `restore`; None
-        where that can't be kept. Costs little: it is asked for at every position.
+    def checkpoint(self) -> Checkpoint | None:
+        """What there is of the run once its process is gone; None where that can't be kept. Costs
+        little: it is asked for at many positions.
         """
         return None
-
-    def restore(self, checkpoint: Any, injector: Injector) -> None:
-        """Be where a process had died when `checkpoint` was made, with `injector` at every point;
-        `resume` goes on from there.
-        """
-        raise NotImplementedError
 
     def applies(self, kind: Kind, visit: Visit) -> bool:
         """Whether there is anything that `kind` could happen to now."""

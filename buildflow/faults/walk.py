@@ -82,7 +82,7 @@ class Walk:
         self._end(injector)
 
     def _begin_at(self, dead: Node, injector: Injector) -> None:
-        self.scene.restore(self.graph.checkpoints[dead.word], injector)
+        self.graph.checkpoints[dead.word](injector)
         injector.struck = [replace(s, mark="") for s in dead.struck]
         injector.visits = injector.struck[-1].visit.index + 1 if injector.struck else 0
         self.level, self.via, self.last = dead.least, dead.via, (dead, None)
@@ -107,7 +107,9 @@ class Walk:
             )
             graph.touch(node)
         if self.level < graph.depth and KILL in node.options:
-            self._foresee_kill(node, visit, injector)
+            if KILL not in node.after:
+                self._foresee_kill(node, visit, injector)
+            self._keep(node.after[KILL])
         self._arrive(node, injector, visit)
         code = self._pick(node, injector)
         if code is not None:
@@ -200,13 +202,9 @@ class Walk:
 
     def _foresee_kill(self, node: Node, visit: Visit, injector: Injector) -> None:
         """What a kill would leave here is known without one."""
-        if KILL in node.after:
-            self._keep(node.after[KILL])
-            return
         graph = self.graph
         graph.touch(node)
         left = word_of((DEAD, self.scene.left_behind()))
-        self._keep(left)
         for code in (KILL, *(_LIKE_KILL if self.level else ())):
             if code in node.options:
                 node.after[code] = left
