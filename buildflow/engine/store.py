@@ -20,6 +20,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from tenacity import Retrying, retry_if_exception_message, stop_after_delay, wait_random
 
 from buildflow.engine import migrations
 from buildflow.engine.journal import Journal, Unit
@@ -39,6 +40,16 @@ STATUSES = ("queued", "running", "rolling_back", "complete", "rolled_back", "res
 
 # longest pause between two statements of one transaction, in ms; ours take microseconds
 _STOPPED_MS = 5000
+
+
+def _retry_locked(timeout_s: float) -> Retrying:
+    """SQLite waits for a lock, but not for one who is about to change the journal mode as well."""
+    return Retrying(
+        retry=retry_if_exception_message(match="database is locked"),
+        stop=stop_after_delay(timeout_s),
+        wait=wait_random(0.005, 0.05),
+        reraise=True,
+    )
 
 
 class Store:
@@ -83,12 +94,12 @@ class Store:
             engine = create_engine(
                 self.url, connect_args={"timeout": self._busy_timeout_s, "check_same_thread": False}
             )
-            synchronous = self._synchronous
+            synchronous, busy_timeout_s = self._synchronous, self._busy_timeout_s
 
             @event.listens_for(engine, "connect")
             def _pragmas(connection: Any, _record: Any) -> None:
                 cursor = connection.cursor()
-                cursor.execute("PRAGMA journal_mode=WAL")
+                _retry_locked(busy_timeout_s)(cursor.execute, "PRAGMA journal_mode=WAL")
                 cursor.execute(f"PRAGMA synchronous={synchronous}")
                 cursor.execute("PRAGMA foreign_keys=ON")
                 cursor.close()

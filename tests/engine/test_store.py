@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import pytest
@@ -148,6 +149,22 @@ def test_a_locked_database(tmp_path: Path, folder: Path) -> None:
             assert engine.run(files.none).wait()["status"] == "complete"
         store.close()
     finally:
+        other.close()
+
+
+def test_a_store_that_another_process_is_making(tmp_path: Path) -> None:
+    """Before it is in WAL mode, SQLite refuses one of two who change that, without waiting."""
+    path = tmp_path / "buildflow.sqlite"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreError, match="locked by another process"):
+        Store(f"sqlite:///{path}", busy_timeout_s=0.2)
+    end = Timer(0.5, lambda: other.execute("ROLLBACK"))
+    end.start()
+    try:
+        Store(f"sqlite:///{path}").close()
+    finally:
+        end.join()
         other.close()
 
 
