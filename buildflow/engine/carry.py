@@ -242,7 +242,7 @@ class Carrier:
             self._blame_stop(run)
             force_revert(engine)
         run.fetch_results = engine.storage.fetch_all
-        run.scheduled = engine.scheduled
+        run.at_hand = engine.at_hand
         try:
             engine.run()
         except Exception as error:
@@ -273,7 +273,7 @@ class Carrier:
             run.commit()
             try:
                 engine = removal.engine(detail, run, self._backend, None)
-                run.scheduled = engine.scheduled
+                run.at_hand = engine.at_hand
                 engine.run()
             except Exception as error:
                 run.blame(error, "")

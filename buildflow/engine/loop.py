@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent import futures
+from dataclasses import dataclass, field
 from typing import Any
 
 from taskflow import states as st
@@ -40,6 +41,24 @@ class Outcome:
     def result(self) -> tuple[str, Any]:
         """(executed or reverted, what came of it)."""
         return self._value
+
+
+    def told(self) -> tuple[str, str, tuple[str, ...]]:
+        """(atom, executed or reverted, the classes of its failure if it has failed)."""
+        event, value = self._value
+        failed = tuple(value) if isinstance(value, tf_failure.Failure) else ()
+        return self.atom.name, event, failed
+
+
+@dataclass(slots=True)
+class AtHand:
+    """What a loop has in mind and TaskFlow has not: a part of where a run is. `scheduled` are the
+    names of atoms that are to begin next, whatever comes of the one that begins; `ended` are
+    outcomes of which TaskFlow has not heard, for another atom of their batch is still at work.
+    """
+
+    scheduled: list[str] = field(default_factory=list)
+    ended: list[Outcome] = field(default_factory=list)
 
 
 class InlineTasks(tf_executor.TaskExecutor):  # type: ignore[misc]
@@ -132,10 +151,9 @@ class Selector:
 
 
 def drive(
-    runtime: Any, graph: Graph, atoms: Mapping[str, Any], scheduled: list[str] | None = None
+    runtime: Any, graph: Graph, atoms: Mapping[str, Any], hand: AtHand | None = None
 ) -> None:
-    """Run or revert atoms until none is left to do. `scheduled` holds the names of those that are
-    to begin next, whatever comes of the one that begins: a part of what the run has in mind.
+    """Run or revert atoms until none is left to do. `hand` always tells what it has at hand.
 
     Raises the failure of a revert, or of TaskFlow itself; a step's own failure is not raised but
     rolled back. When it raises, no step is at work any more.
@@ -144,18 +162,19 @@ def drive(
     selector = Selector(graph, atoms, runtime)
     failures: list[Any] = []
     at_work: list[Any] = []
-    waiting = scheduled if scheduled is not None else []
+    hand = hand or AtHand()
     try:
         with storage.lock.write_lock():
             ready = graph.in_order((*completer.resume(), *selector.all_ready()))
         while True:
             if ready:
-                waiting[:] = [atom.name for atom in ready]
+                hand.scheduled = [atom.name for atom in ready]
                 with storage.lock.write_lock():
                     for atom in ready:
-                        waiting.pop(0)
+                        hand.scheduled.pop(0)
                         begun, failed = scheduler.schedule([atom])
                         at_work += begun
+                        hand.ended += (each for each in begun if isinstance(each, Outcome))
                         failures += failed
                         if failed:
                             break
@@ -166,8 +185,11 @@ def drive(
             with storage.lock.write_lock():
                 for each in done:
                     failures += _complete(completer, each)
+                    if isinstance(each, Outcome):
+                        hand.ended.remove(each)
                     if not failures:
                         ready += selector.ready_after(each.atom)
+                        hand.scheduled = [atom.name for atom in ready]
             ready = graph.in_order(ready) if not failures else []
     finally:
         futures.wait([each for each in at_work if not isinstance(each, Outcome)])

@@ -21,6 +21,7 @@ from buildflow.engine.clock import Clock, stamp
 from buildflow.engine.complete import Complete
 from buildflow.engine.keys import effect_key
 from buildflow.engine.locks import KeyedLocks
+from buildflow.engine.loop import AtHand
 from buildflow.engine.staging import (
     DONE,
     INTENT,
@@ -106,7 +107,7 @@ class Run(Undoing):
         # steps that go forward now, each with its deadline and the seconds that it was given
         self._forward: dict[str, tuple[float, float]] = {}
         self._resumed: frozenset[str] = frozenset()
-        self.scheduled: list[str] = []  # steps that TaskFlow has picked and not begun: see loop.py
+        self.at_hand = AtHand()
 
     # --- stopping -------------------------------------------------------------------------------
 

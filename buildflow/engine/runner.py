@@ -23,7 +23,7 @@ from taskflow.patterns import graph_flow, unordered_flow
 from taskflow.types import failure as tf_failure
 
 from buildflow.engine.graph import Graph, graph_of, shape_of
-from buildflow.engine.loop import InlineRetries, InlineTasks, drive
+from buildflow.engine.loop import AtHand, InlineRetries, InlineTasks, drive
 from buildflow.engine.persistence import LeanStorage, Recorder, StoreBackend
 from buildflow.errors import DefinitionError
 
@@ -134,7 +134,7 @@ class _OnOurStorage:
         there is one thread.
         """
         self._flow_detail = detail
-        self.scheduled = []
+        self.at_hand = AtHand()
         self.storage.take(detail, recorder, lock)
         self.compile()
         self.storage.ensure(self.atoms.values())
@@ -153,7 +153,7 @@ class _OnOurStorage:
             return
         self.validate()
         self._change_state(tf_states.RUNNING)
-        drive(self._runtime, self.graph, self.atoms, self.scheduled)
+        drive(self._runtime, self.graph, self.atoms, self.at_hand)
         if self._runtime.is_success():
             self._change_state(tf_states.SUCCESS)
             return

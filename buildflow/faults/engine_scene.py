@@ -53,6 +53,8 @@ _STATES: Final[dict[Outcome, set[tuple[str, str | None]]]] = {
                       ("error", "deleting")},
     Outcome.UNFINISHED: set(),
 }  # fmt: skip
+# what is undone in these is as if it had never been
+_BACK: Final = frozenset({"rolling_back", "rolled_back", "residue"})
 _ENDED = {"complete": Outcome.COMPLETE, "rolled_back": Outcome.ROLLED_BACK,
           "residue": Outcome.RESIDUE}  # fmt: skip
 
@@ -330,7 +332,7 @@ class EngineScene(Scene):
         settled = self._settled() if run is None else run.going_back and not run.rescheduling
         memory: Hashable = None
         if run is not None:
-            memory = self.stale, memory_of(run, injector.begun, settled, self.clock.monotonic())
+            memory = self.stale, memory_of(run, settled, self.clock.monotonic())
         place: Hashable = None
         if visit is not None:
             place = (
@@ -344,7 +346,7 @@ class EngineScene(Scene):
         return self._kept(self._settled())
 
     def _settled(self) -> bool:
-        return self.records.status == "rolling_back"
+        return self.records.status in _BACK
 
     def _kept(self, settled: bool) -> Hashable:
         return hash(

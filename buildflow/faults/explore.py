@@ -70,7 +70,9 @@ class Exploration:
     randoms: int = 0
     executed: int = 0
     positions: int = 0
-    lost: int = 0  # edges that could not be come to again: none, or a position is not what it says
+    # edges that could not be come to again, or led elsewhere another time: none, or a position is
+    # not what it says
+    lost: int = 0
     seconds: float = 0.0
     edge_names: tuple[str, ...] = ()
     # for each declared transition the faults that had struck before it was taken
@@ -334,7 +336,7 @@ _SHOWN_MAX: Final = 400
 
 def _said(walk: Walk, scene: Scene, news: list[Any] | None = None) -> _Walked:
     struck = tuple(dict.fromkeys(s.kind.code for s in scene.injector.struck))
-    return _Walked(news or [], walk.found, walk.strikes, walk.edges, struck)
+    return _Walked(news or [], walk.found, walk.strikes, walk.edges, struck, walk.differed)
 
 
 def _nobodys(word: int, code: str) -> bool:

@@ -82,9 +82,6 @@ class Injector:
     # what has struck inside of it: a step that asks whether its effect is there after all, because
     # an answer was lost, is not where one is that asks for another reason
     recent: tuple[tuple[int, str], ...] = ()
-    # steps that were begun by this process and have not succeeded: a failure that TaskFlow has not
-    # looked at yet, because a step beside it is still at work, shows nowhere else
-    begun: frozenset[str] = frozenset()
     since: float = 0.0
     worn: int = 0
     # what a run has done between two points that must never happen, as `rule: text`
@@ -101,10 +98,6 @@ class Injector:
             return
         at = At(where)
         self.step, self.back = subject, back
-        if at is At.EXECUTE:
-            self.begun |= {subject}
-        elif at is At.RECORDED:
-            self.begun -= {subject}
         if at in _BEGINS:
             self.activity, self.inside, self.recent = (where, subject), 0, ()
             self.worn = 0
@@ -136,7 +129,7 @@ class Injector:
 
     def new_process(self) -> None:
         """Another process goes on with what the dead one has left."""
-        self.dead, self.step, self.back, self.begun = False, "resume", False, frozenset()
+        self.dead, self.step, self.back = False, "resume", False
         self.activity, self.inside, self.recent = ("resume", ""), 0, ()
         self.worn = 0
         self.since = self.scene.clock.monotonic()

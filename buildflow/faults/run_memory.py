@@ -11,22 +11,24 @@ from collections.abc import Hashable
 from typing import Any
 
 
-def memory_of(run: Any, begun: frozenset[str], settled: bool, now: float) -> Hashable:
-    """See the module. `settled`: the run only goes back from here; what is undone is no more.
-
-    `begun` are steps that have not told of a success: among those that TaskFlow has at work, they
-    are the ones that have failed.
-    """
-    states = run._atom_states
+def memory_of(run: Any, settled: bool, now: float) -> Hashable:
+    """See the module. `settled`: the run only goes back from here; what is undone is no more."""
+    states, hand = run._atom_states, run.at_hand
     return (
         run.status, run.going_back, run.rescheduling, run.removing, run.stop, run.stored_stop,
-        tuple(run.scheduled), run.attempt, run.host, run._stuck, run.fault is None, run.states,
+        tuple(hand.scheduled), tuple(each.told() for each in hand.ended), run.attempt, run.host, run._stuck, run.fault is None, run.states,
         # a resumed step that has ended is a step like any other
         None if settled else tuple(n for n in run._resumed if states.get(n) != "SUCCESS"),
-        None if settled else frozenset(n for n in begun if states.get(n) == "RUNNING"),
+        # what a process that has lost the build would take back
+        tuple(run.made),
         # what is staged, and would be lost with the process
         frozenset((e["step"], e["attempt"], e["state"]) for e in run._dirty_effects.values()),
-        frozenset((d.name, d.state, d.intention) for d in run._dirty_atoms.values()),
+        frozenset((d.name, d.state, d.intention, _failed(d)) for d in run._dirty_atoms.values()),
         run._dirty_flow is None, run._dirty_build, run._dirty_info, run._moved,
         len(run._new_history), round(now - run._fenced_at, 3),
     )  # fmt: skip
+
+
+def _failed(detail: Any) -> tuple[str, ...] | None:
+    """The classes of a failure, which decide whether another host is tried."""
+    return tuple(detail.failure) if detail.state == "FAILURE" and detail.failure else None

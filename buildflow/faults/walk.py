@@ -60,6 +60,7 @@ class Walk:
         self.found: list[Found] = []
         self.strikes = 0
         self.edges = 0
+        self.differed = 0  # edges that have led elsewhere before
         self.taken: list[tuple[int, int]] = []
         self._knew = True
 
@@ -106,11 +107,11 @@ class Walk:
                 word, visit.name, visit.step, options, self.level, self.via, tuple(injector.struck)
             )
             graph.touch(node)
+        self._arrive(node, injector, visit)
         if self.level < graph.depth and KILL in node.options:
             if KILL not in node.after:
                 self._foresee_kill(node, visit, injector)
             self._keep(node.after[KILL])
-        self._arrive(node, injector, visit)
         code = self._pick(node, injector)
         if code is not None:
             self._strike(node, code, visit)
@@ -124,7 +125,7 @@ class Walk:
 
     def _arrive(self, node: Node, injector: Injector, visit: Visit) -> None:
         graph = self.graph
-        self._link(node)
+        self._lead_to(node.word)
         if graph.start is None:
             graph.start = node.word
         if node.least < self.level:
@@ -136,17 +137,20 @@ class Walk:
         elif node.least > self.level:
             graph.lower(node, self.level, self.via, tuple(injector.struck))
 
-    def _link(self, node: Node) -> None:
+    def _lead_to(self, word: int) -> None:
+        """Note to where the last position leads; one that has led elsewhere is not one position."""
         if self.last is None:
             return
         before, code = self.last
-        if code is None:
-            if before.next is None:
-                before.next = node.word
-                self.graph.touch(before)
-        elif code not in before.after:
-            before.after[code] = node.word
+        known = before.next if code is None else before.after.get(code)
+        if known is None:
+            if code is None:
+                before.next = word
+            else:
+                before.after[code] = word
             self.graph.touch(before)
+        elif known != word:
+            self.differed += 1
 
     def _pick(self, node: Node, injector: Injector) -> str | None:
         if self.target:
@@ -267,7 +271,7 @@ class Walk:
         outcome = scene.outcome()
         word = word_of(("end", scene.position(None), scene.tolerated(), outcome))
         node = self.graph.nodes.get(word)
-        self._link_end(word)
+        self._lead_to(word)
         if node is None:
             node = Node(word, "end", "", (), self.level, self.via, tuple(injector.struck))
             node.outcome = outcome
@@ -278,16 +282,6 @@ class Walk:
             found = oracle.on_the_way(scene, injector)
             found += oracle.by_outcome(scene, injector, outcome)
         self._note(found)
-
-    def _link_end(self, word: int) -> None:
-        if self.last is None:
-            return
-        before, code = self.last
-        if code is None:
-            before.next = word if before.next is None else before.next
-        else:
-            before.after.setdefault(code, word)
-        self.graph.touch(before)
 
     def _note(self, found: list[Violation]) -> None:
         plan = self._plan()
