@@ -15,6 +15,8 @@ from buildflow.errors import DeadlineExceeded, GuestDied
 from buildflow.states import power
 
 POLL_S = 0.1
+# QEMU stops a guest that panics before the hypervisor learns why it stands still
+SETTLE_S = 1.0
 # how much of the console a pattern is looked for in: a line may come in many pieces
 WINDOW = 64 * 1024
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b[()][A-Z0-9]|\r")
@@ -68,12 +70,18 @@ class WaitForBoot(Step):
         return self._text.splitlines()[-20:]
 
     def _require_running(self, compute: ComputeDriver) -> None:
-        domain = compute.find_domain(self.run.id)
-        state = power.NOSTATE if domain is None else domain.power_state
+        state = self._state(compute)
+        if state == power.PAUSED:
+            self.pause(SETTLE_S)
+            state = self._state(compute)
         if state == power.RUNNING:
             return
         self.run.report_power(state, self.name)
         raise GuestDied(f"the guest {_DIED[state]} while it booted", console=self._tail(compute))
+
+    def _state(self, compute: ComputeDriver) -> int:
+        domain = compute.find_domain(self.run.id)
+        return power.NOSTATE if domain is None else domain.power_state
 
     def _awaited(self) -> str:
         if self.mode.startswith("console:"):

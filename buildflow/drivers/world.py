@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from buildflow.drivers.protocols import (
     CapacityDriver,
@@ -17,6 +18,18 @@ from buildflow.drivers.protocols import (
     VolumeDriver,
 )
 from buildflow.errors import HostElsewhere
+
+
+# asked once a class: a look at each member of the protocol costs more than many a driver's call
+_DRIVERS: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
+
+
+def _is_driver(service: Any) -> bool:
+    """Whether this is a driver, and not a function that opens one."""
+    known = _DRIVERS.get(type(service))
+    if known is None:
+        known = _DRIVERS[type(service)] = isinstance(service, Driver)
+    return known
 
 
 class LazyHosts(Mapping[str, ComputeDriver]):
@@ -71,9 +84,8 @@ class World:
         self.capacity = capacity
         self.validated: set[str] = set()
         self._services: dict[str, Any] = {"network": network, "volume": volume, "image": image}
-        # asked once: a look at each member of the protocol costs more than many a driver's call
         self._opened = {
-            name: service for name, service in self._services.items() if isinstance(service, Driver)
+            name: service for name, service in self._services.items() if _is_driver(service)
         }
         self._lock = threading.RLock()
 

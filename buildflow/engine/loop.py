@@ -42,7 +42,6 @@ class Outcome:
         """(executed or reverted, what came of it)."""
         return self._value
 
-
     def told(self) -> tuple[str, str, tuple[str, ...]]:
         """(atom, executed or reverted, the classes of its failure if it has failed)."""
         event, value = self._value
@@ -150,9 +149,7 @@ class Selector:
         return bool(self._runtime.check_atom_transition(self._atoms[name], state, target))
 
 
-def drive(
-    runtime: Any, graph: Graph, atoms: Mapping[str, Any], hand: AtHand | None = None
-) -> None:
+def drive(runtime: Any, graph: Graph, atoms: Mapping[str, Any], hand: AtHand | None = None) -> None:
     """Run or revert atoms until none is left to do. `hand` always tells what it has at hand.
 
     Raises the failure of a revert, or of TaskFlow itself; a step's own failure is not raised but

@@ -6,6 +6,7 @@ from another machine, by its heartbeat. A fence (the epoch) makes a wrong judgem
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import uuid
@@ -17,6 +18,7 @@ from buildflow.engine.clock import Clock, stamp
 from buildflow.engine.store import Row
 
 
+@functools.cache
 def boot_id() -> str:
     """The running kernel's boot id: a pid means nothing across a reboot."""
     try:

@@ -51,8 +51,9 @@ class Select:
         found = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
         for row in found:
             for name in decoders:
-                if row[name] is not None:
-                    row[name] = json.loads(row[name])
+                text = row[name]
+                if text is not None:  # what is said of most steps is nothing
+                    row[name] = json.loads(text) if text != "{}" else {}
         return found
 
 

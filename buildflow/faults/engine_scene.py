@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import logging
@@ -10,7 +11,7 @@ import sys
 import threading
 import zlib
 from abc import abstractmethod
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -44,7 +45,7 @@ _FORESEEN = {
 _TEXTS = tuple(kind.text for kind in KINDS if kind.text)
 # flows made and compiled beforehand: each process of a scenario takes one that nobody has used
 SPARE_FLOWS = 24
-# they tell each state that is passed, at the lowest level and by name only
+# they tell each state that is passed, by name only
 _CHATTY = ("taskflow", "transitions")
 _STATES: Final[dict[Outcome, set[tuple[str, str | None]]]] = {
     Outcome.COMPLETE: {("active", None)},
@@ -301,21 +302,37 @@ class EngineScene(Scene):
             work()
             return
         root, out, err = logging.getLogger(), sys.stdout, sys.stderr
-        levels = {name: logging.getLogger(name).level for name in ("", *_CHATTY)}
         handler = _LogReader(marks, self.leaks)
         root.addHandler(handler)
-        root.setLevel(logging.DEBUG)
-        for name in _CHATTY:
-            logging.getLogger(name).setLevel(logging.INFO)
         sys.stdout = _OutputReader(out, marks, self.leaks)
         sys.stderr = _OutputReader(err, marks, self.leaks)
         try:
-            work()
+            with self.telling_all():
+                work()
         finally:
             sys.stdout, sys.stderr = out, err
+            root.removeHandler(handler)
+
+    @contextlib.contextmanager
+    def telling_all(self) -> Iterator[None]:
+        """See Scene: a logger's level costs a look at every other logger, so that it is set once
+        for many runs.
+        """
+        if self._tells_all or not self.secret_marks():
+            yield
+            return
+        levels = {name: logging.getLogger(name).level for name in ("", *_CHATTY)}
+        for name in levels:
+            logging.getLogger(name).setLevel(logging.WARNING if name else logging.DEBUG)
+        self._tells_all = True
+        try:
+            yield
+        finally:
+            self._tells_all = False
             for name, level in levels.items():
                 logging.getLogger(name).setLevel(level)
-            root.removeHandler(handler)
+
+    _tells_all = False
 
     def outcome(self) -> Outcome:
         """See Scene."""

@@ -191,8 +191,9 @@ class Explorer:
                 if child == 0:
                     for descriptor in streams:
                         os.close(descriptor)  # so that it learns when nobody reads any more
-                    _in_child(lambda w=worker, out=writer: self._work(  # type: ignore[misc]
-                        reference, w, workers, out, number))  # fmt: skip
+                    with self.scene.telling_all():
+                        _in_child(lambda w=worker, out=writer: self._work(  # type: ignore[misc]
+                            reference, w, workers, out, number))  # fmt: skip
                 children.append(child)
                 os.close(writer)
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)

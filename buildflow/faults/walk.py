@@ -35,7 +35,6 @@ _LOOKS_EACH = 16
 # a store that fails takes the process with it: what it leaves is what a kill leaves there. That is
 # taken for granted where a fault has struck before; the first fault of a plan is tried for real.
 _LIKE_KILL = ("sf", "su")
-_FORESEEN = frozenset({KILL, *_LIKE_KILL})
 Mine = Callable[[int, str], bool]
 Found = tuple[tuple[Edge, ...], Violation, tuple[Fault, ...]]
 
@@ -198,8 +197,8 @@ class Walk:
         self.level += 1
         self.strikes += 1
         self._knew = False
-        if code in _FORESEEN and code in node.after:
-            dead = self.graph.nodes[node.after[code]]
+        dead = self.graph.nodes[node.after[code]] if code in node.after else None
+        if dead is not None and dead.name == DEAD:
             self.last = (dead, None)
             if self.target and self.target[0] == (dead.word, CLEAN):
                 self.target.pop(0)

@@ -195,6 +195,11 @@ class Fleet:
         """Every build's status by id."""
         return {row["id"]: row["status"] for row in self.engine.store.list(limit=None)}
 
+    def faults(self) -> dict[str, Any]:
+        """Why those builds have failed that have, by id."""
+        rows = self.engine.store.list(limit=None)
+        return {row["id"]: row["fault"] for row in rows if row["fault"] is not None}
+
     def owners(self) -> dict[str, str | None]:
         """Every build's owner by id."""
         return {row["id"]: row["owner"] for row in self.engine.store.list(limit=None)}

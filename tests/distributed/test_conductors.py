@@ -50,6 +50,7 @@ def test_300_builds_survive_a_kill_a_stop_and_a_restarted_board(
         fleet.send("b", signal.SIGCONT)
     for kind, fleet in fleets.items():
         fleet.until(fleet.all_ended, f"end of all builds on {kind}", 600)
+        assert fleet.faults() == {}, kind
         assert Counter(fleet.statuses().values()) == {"complete": 300}, kind
         taken_over = {*fleet.claimed("a"), *fleet.claimed("b")} & set(fleet.claimed("c"))
         assert taken_over, f"{kind}: c finished what a and b had begun"
