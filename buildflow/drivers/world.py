@@ -19,7 +19,6 @@ from buildflow.drivers.protocols import (
 )
 from buildflow.errors import HostElsewhere
 
-
 # asked once a class: a look at each member of the protocol costs more than many a driver's call
 _DRIVERS: WeakKeyDictionary[type, bool] = WeakKeyDictionary()
 

@@ -16,7 +16,8 @@ def memory_of(run: Any, settled: bool, now: float) -> Hashable:
     states, hand = run._atom_states, run.at_hand
     return (
         run.status, run.going_back, run.rescheduling, run.removing, run.stop, run.stored_stop,
-        tuple(hand.scheduled), tuple(each.told() for each in hand.ended), run.attempt, run.host, run._stuck, run.fault is None, run.states,
+        tuple(hand.scheduled), tuple(each.told() for each in hand.ended),
+        run.attempt, run.host, run._stuck, run.fault is None, run.states,
         # a resumed step that has ended is a step like any other
         None if settled else tuple(n for n in run._resumed if states.get(n) != "SUCCESS"),
         # what a process that has lost the build would take back

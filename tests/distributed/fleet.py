@@ -197,7 +197,8 @@ class Fleet:
 
     def faults(self) -> dict[str, Any]:
         """Why those builds have failed that have, by id."""
-        rows = self.engine.store.list(limit=None)
+        rows = [self.engine.show(build) for build, status in self.statuses().items()
+                if status != "complete"]  # fmt: skip
         return {row["id"]: row["fault"] for row in rows if row["fault"] is not None}
 
     def owners(self) -> dict[str, str | None]:
