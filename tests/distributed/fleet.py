@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import re
@@ -166,26 +165,15 @@ class Fleet:
 
         No real hypervisor stands still for everybody because one of its clients does.
         """
+        pid = self.conductors[name].pid
         while True:
             self.send(name, signal.SIGSTOP)
-            time.sleep(0.05)  # the signal is on its way
-            with self.world_path.open("rb") as file:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    busy = True
-                else:
-                    busy = False
-            if not busy or self._others_at_work(name):
+            while not _stands_still(pid):
+                time.sleep(0.01)
+            if not _has_locked(pid, self.world_path):
                 return
             self.send(name, signal.SIGCONT)
             time.sleep(0.01)
-
-    def _others_at_work(self, name: str) -> bool:
-        """Whether the world's lock passes from hand to hand: then the frozen one has it not."""
-        before = self.world_path.stat().st_size
-        time.sleep(0.2)
-        return self.world_path.stat().st_size != before
 
     def log(self, name: str) -> str:
         """What a conductor said."""
@@ -271,3 +259,20 @@ def assert_each_effect_made_once(fleet: Fleet, builds: Sequence[str]) -> None:
     assert len(tables["ports"]) == len(complete)
     claimed = {thing.build for thing in fleet.capacity.inventory()}
     assert claimed == complete
+
+
+def _stands_still(pid: int) -> bool:
+    """Whether each of its threads is stopped: a signal is on its way for a while."""
+    stats = [each.read_text() for each in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
+
+
+def _has_locked(pid: int, path: Path) -> bool:
+    """Whether a process has a flock on a file; one that waits for it has an arrow in its line."""
+    inode = path.stat().st_ino
+    lines = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
+    return any(
+        "->" not in line and line[1] == "FLOCK" and line[4] == str(pid)
+        and line[5].rpartition(":")[2] == str(inode)
+        for line in lines
+    )  # fmt: skip
