@@ -31,7 +31,7 @@ KILL = "ki"
 # in positions: to begin another walk costs as much as to pass this many
 _SIGHT = 40
 # how often it is looked whether anything is left ahead
-_LOOKS_EACH = 16
+_LOOKS_EACH = 2
 # a store that fails takes the process with it: what it leaves is what a kill leaves there. That is
 # taken for granted where a fault has struck before; the first fault of a plan is tried for real.
 _LIKE_KILL = ("sf", "su")
