@@ -41,6 +41,8 @@ _HEADER: Final = struct.Struct("<I")
 _ROUNDS_MAX: Final = 60
 # edges after which it is looked again from which checkpoints they are reached
 _SURVEY_EACH: Final = 1000
+# how often a worker says what it has found
+_REPORT_S: Final = 0.5
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -120,12 +122,42 @@ Tell = Callable[[Progress], None]
 class _Walked:
     """What one walk has to say."""
 
-    news: list[Any]
     found: list[Found]
     strikes: int
     edges: int
     struck: tuple[str, ...]
     lost: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Report:
+    """What a worker has found since it said something last."""
+
+    news: list[Any]
+    walks: list[_Walked]
+
+
+class _Reporter:
+    """A worker's end of the pipe. A position is touched by many walks, so that it is told of once
+    in a while and not after each.
+    """
+
+    def __init__(self, graph: Graph, out: int) -> None:
+        self._graph, self._out = graph, out
+        self._walks: list[_Walked] = []
+        self._next = time.monotonic()
+
+    def add(self, walked: _Walked) -> None:
+        """Note what a walk has to say."""
+        self._walks.append(walked)
+        if time.monotonic() >= self._next:
+            self.flush()
+
+    def flush(self) -> None:
+        """Tell all that was noted."""
+        _send(self._out, _Report(self._graph.news(), self._walks))
+        self._walks = []
+        self._next = time.monotonic() + _REPORT_S
 
 
 class Explorer:
@@ -157,7 +189,7 @@ class Explorer:
         result = Exploration(scene.name, self.depth, reference, edge_names=scene.edge_names())
         first = Walk(self.graph, scene, reference, [], _nobodys, only=self.only)
         first.go()
-        self._take(result, _said(first, scene))
+        self._take(result, _Report(self.graph.news(), [_said(first, scene)]))
         start = self.graph.start
         if start is None:
             raise RuntimeError("the run without faults comes to no point at all")
@@ -229,15 +261,18 @@ class Explorer:
             return workers == 1 or hash((word, code, number)) % workers == worker
 
         self.graph.changed = set()
+        reporter = _Reporter(self.graph, out)
         while edges := self.graph.untried(mine):
             ways_on = sum(edge[1] == CLEAN for edge in edges)  # they come first, and open the rest
             for count, edge in enumerate(edges):
                 if count % _SURVEY_EACH == 0 or count == ways_on:
                     self.graph.survey()
-                if not self._try(reference, edge, mine, out):
+                if not self._try(reference, edge, mine, reporter):
+                    reporter.flush()
                     return
+        reporter.flush()
 
-    def _try(self, reference: Reference, edge: Edge, mine: Mine, out: int) -> bool:
+    def _try(self, reference: Reference, edge: Edge, mine: Mine, reporter: _Reporter) -> bool:
         """Walk to one edge; False when the exploration is to end with the first broken rule."""
         graph = self.graph
         whole = [*graph.plan(edge[0]), edge]
@@ -255,17 +290,21 @@ class Explorer:
                 graph, self.scene, reference, target, mine, ride=ride, only=self.only, begin=begin
             )
             walk.go()
-            _send(out, _said(walk, self.scene, graph.news()))
+            reporter.add(_said(walk, self.scene))
             if walk.found and self.stop_at_first:
                 return False
         if graph.is_untried(edge):
             # equal positions that did not go on alike: said aloud, for then a position is not one
             graph.give_up(edge)
-            _send(out, _Walked(graph.news(), [], 0, 0, (), lost=1))
+            reporter.add(_Walked([], 0, 0, (), lost=1))
         return True
 
-    def _take(self, result: Exploration, walked: _Walked) -> None:
-        self.graph.merge(walked.news)
+    def _take(self, result: Exploration, report: _Report) -> None:
+        self.graph.merge(report.news)
+        for walked in report.walks:
+            self._count(result, walked)
+
+    def _count(self, result: Exploration, walked: _Walked) -> None:
         self._found += walked.found
         result.lost += walked.lost
         self._walks += 1
@@ -335,9 +374,9 @@ class Explorer:
 _SHOWN_MAX: Final = 400
 
 
-def _said(walk: Walk, scene: Scene, news: list[Any] | None = None) -> _Walked:
+def _said(walk: Walk, scene: Scene) -> _Walked:
     struck = tuple(dict.fromkeys(s.kind.code for s in scene.injector.struck))
-    return _Walked(news or [], walk.found, walk.strikes, walk.edges, struck, walk.differed)
+    return _Walked(walk.found, walk.strikes, walk.edges, struck, walk.differed)
 
 
 def _nobodys(word: int, code: str) -> bool:
@@ -485,7 +524,7 @@ class _Stream:
     def __init__(self) -> None:
         self._rest = b""
 
-    def messages(self, data: bytes) -> Iterator[_Walked]:
+    def messages(self, data: bytes) -> Iterator[_Report]:
         self._rest += data
         while len(self._rest) >= _HEADER.size:
             (length,) = _HEADER.unpack_from(self._rest)
