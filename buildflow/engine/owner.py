@@ -37,12 +37,6 @@ def pid_started(pid: int) -> str | None:
     return None if fields[0] in ("Z", "X") else fields[19]
 
 
-@functools.cache
-def _started(pid: int) -> str | None:
-    """The same of this very process, whose start time stays what it is."""
-    return pid_started(pid)
-
-
 def describe_self(clock: Clock, expiry_s: int = 30) -> dict[str, Any]:
     """This process as a row of owners."""
     return {
@@ -50,7 +44,7 @@ def describe_self(clock: Clock, expiry_s: int = 30) -> dict[str, Any]:
         "host": socket.gethostname(),
         "boot_id": boot_id(),
         "pid": os.getpid(),
-        "pid_started": _started(os.getpid()) or "",
+        "pid_started": pid_started(os.getpid()) or "",
         "heartbeat_at": stamp(clock.now()),
         "expiry_s": expiry_s,
     }
@@ -63,9 +57,7 @@ def lives(owner: Row | None, now: datetime) -> bool:
     if owner["host"] == socket.gethostname():
         if owner["boot_id"] != boot_id():
             return False
-        pid = owner["pid"]
-        found = _started(pid) if pid == os.getpid() else pid_started(pid)
-        same: bool = found == owner["pid_started"]
+        same: bool = pid_started(owner["pid"]) == owner["pid_started"]
         return same
     beat = datetime.fromisoformat(owner["heartbeat_at"])
     expiry = timedelta(seconds=float(owner["expiry_s"]))
