@@ -60,7 +60,6 @@ class Walk:
         self.strikes = 0
         self.edges = 0
         self.differed = 0  # edges that have led elsewhere before
-        self.taken: list[tuple[int, int]] = []
         self._knew = True
 
     def go(self) -> None:
