@@ -285,7 +285,8 @@ class EngineScene(Scene):
 
     def resume(self) -> None:
         """See Scene."""
-        self.injector.new_process()
+        # a process that claims from one that lives waits for what that one may have begun
+        self.injector.new_process("" if self.records.owner == _ANOTHER else "from the living")
         self.stale = False
         self.engine = self._open()
         self._carry_out()
@@ -368,7 +369,7 @@ class EngineScene(Scene):
     def _kept(self, settled: bool) -> Hashable:
         return hash(
             (self.records.hash(settled), self.world_hash(), frozenset(self.injector.down),
-             self.stops, self.extra_position())
+             self.records.owner == _ANOTHER, self.stops, self.extra_position())
         )  # fmt: skip
 
     def extra_position(self) -> Hashable:

@@ -127,10 +127,12 @@ class Injector:
         at = At.COMMIT_BEFORE if when == "before" else At.COMMIT_AFTER
         self._come_to(at, f"{slug(self.step)}/commit:{when}")
 
-    def new_process(self) -> None:
-        """Another process goes on with what the dead one has left."""
+    def new_process(self, how: str = "") -> None:
+        """Another process goes on with what the dead one has left. `how` it begins is a part of its
+        position until it comes to a step.
+        """
         self.dead, self.step, self.back = False, "resume", False
-        self.activity, self.inside, self.recent = ("resume", ""), 0, ()
+        self.activity, self.inside, self.recent = ("resume", how), 0, ()
         self.worn = 0
         self.since = self.scene.clock.monotonic()
 

@@ -45,6 +45,7 @@ class Records:
         self.edges = 0
         self.flaws: list[str] = []
         self.epoch = 0
+        self.owner = ""  # who has claimed it last, "" as long as nobody has
         self.writes = 0
         self.may_reopen = False  # a delete was asked for, which takes apart what is complete
         self._hash: dict[bool, int] = {}
@@ -56,7 +57,8 @@ class Records:
         new.atoms, new.effects = dict(self.atoms), dict(self.effects)
         new.done, new.gave_up_from = set(self.done), self.gave_up_from
         new.other, new.flaws = dict(self.other), list(self.flaws)
-        new.epoch, new.writes, new.may_reopen = self.epoch, self.writes, self.may_reopen
+        new.epoch, new.owner = self.epoch, self.owner
+        new.writes, new.may_reopen = self.writes, self.may_reopen
         return new
 
     def committed(self, unit: Unit) -> None:
@@ -97,7 +99,7 @@ class Records:
         if unit.free is not None:
             statement, params = unit.free
             if statement is self._s.claim and unit.rowcount:
-                self.epoch = params["epoch"]
+                self.epoch, self.owner = params["epoch"], params["owner"]
         elif unit.new is not None:
             self.epoch = unit.epoch
         elif unit.epoch != self.epoch:

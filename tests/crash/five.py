@@ -7,7 +7,7 @@ import os
 import uuid
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from taskflow.patterns import linear_flow
 
@@ -68,6 +68,14 @@ def five_files(fail: bool = False, stuck: str | None = None) -> Any:
     flow = linear_flow.Flow("five files")
     flow.add(*(MakeFile(f"file {n}") for n in range(4)))
     return flow.add(Fail("file 4") if fail else MakeFile("file 4"))
+
+
+# what each of the flows is asked for
+FLOWS: Final[dict[str, Row]] = {
+    "complete": {},
+    "fails": {"fail": True},
+    "stuck": {"fail": True, "stuck": "file 2"},
+}
 
 
 class FiveBed(Deaths):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from buildflow.engine.fingerprint import atoms_of
 from buildflow.engine.step import Step
@@ -120,3 +120,12 @@ OVERLAPPING_FAILS = Scenario(
 OVERLAPPING_FAILS_EARLY = Scenario(
     "overlapping fails early", TWO_VOLUMES, VOLUME_FAILS, parallel=True
 )
+BY_NAME: Final = {
+    each.name: each
+    for each in (
+        SUCCESS, FROM_VOLUME, RESCHEDULED, NO_HOST_LEFT, RESIDUE, GUEST_STAYS,
+        RESIDUE_BETWEEN_HOSTS, CANCELLED, CANCELLED_BETWEEN_HOSTS, DELETED_MEANWHILE,
+        DELETED_AT_THE_END, DELETED_WHILE_ROLLED_BACK, DELETE, OVERLAPPING, OVERLAPPING_FAILS,
+        OVERLAPPING_FAILS_EARLY, *failing_in_each_step(),
+    )
+}  # fmt: skip

@@ -3,41 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.crash.five import FiveBed
-from tests.crash.forks import numbered, spread
+from tests.crash.five import FLOWS
+from tests.crash.sweeps import five_files, five_files_twice, sweep
 
 pytestmark = pytest.mark.slow
 
-FLOWS: dict[str, tuple[dict[str, Any], str]] = {
-    "complete": ({}, "complete"),
-    "fails": ({"fail": True}, "rolled_back"),
-    "stuck": ({"fail": True, "stuck": "file 2"}, "residue"),
-}
+ENDS = {"complete": "complete", "fails": "rolled_back", "stuck": "residue"}
 
 
 @pytest.mark.parametrize("name", FLOWS)
 def test_killed_once(name: str, memory: Path) -> None:
-    inputs, end = FLOWS[name]
-    bed = FiveBed(memory, **inputs)
-    assert bed.expected["status"] == end
-    assert len(bed.expected["residue"]) == (1 if name == "stuck" else 0)
-    assert not spread(numbered(len(bed.instants)), bed.judge)
+    swept = sweep(five_files, name, memory)
+    assert swept.end["status"] == ENDS[name]
+    assert len(swept.end["residue"]) == (1 if name == "stuck" else 0)
+    assert swept.deaths > 20
+    assert not swept.complaints, swept
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", FLOWS)
 def test_killed_at_every_ordered_pair_of_instants(name: str, memory: Path) -> None:
-    bed = FiveBed(memory, **FLOWS[name][0])
-    # a resume passes two instants more than a build: it claims
-    count = len(bed.instants)
-    second = numbered(count + 2)
-
-    def judge(first: int) -> str | None:
-        return "; ".join(bed.judge_resumes(first, second)) or None
-
-    complaints = spread(numbered(count), judge)
-    assert not complaints, "\n".join(complaints[:5])
+    swept = sweep(five_files_twice, name, memory)
+    assert swept.end["status"] == ENDS[name]
+    assert swept.deaths > 400
+    assert not swept.complaints, swept

@@ -44,7 +44,8 @@ def test_submit_claim_and_list_stay_flat(new_fleet: Callable[..., Fleet], kind: 
         assert fleet.call(*words)["posted"]
 
     curve: dict[int, dict[str, float]] = {}
-    conductor = Board(fleet.jobboard, "conductor")
+    # its claims are kept by nobody, and last as long as a slow machine may need
+    conductor = Board(fleet.jobboard, "conductor", expiry_s=600)
 
     def good(name: str) -> float:
         """What a call may take among 10,000 jobs: about as much as among 100."""
