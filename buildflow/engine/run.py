@@ -106,7 +106,8 @@ class Run(Undoing):
         self._wake = threading.Event()
         # steps that go forward now, each with its deadline and the seconds that it was given
         self._forward: dict[str, tuple[float, float]] = {}
-        self._resumed: frozenset[str] = frozenset()
+        # steps whose moves may have been made by an owner who has died; until they have ended
+        self._resumed: set[str] = set()
         self.at_hand = AtHand()
 
     # --- stopping -------------------------------------------------------------------------------
@@ -218,6 +219,7 @@ class Run(Undoing):
             raise
         finally:
             self._forward.pop(step.name, None)
+            self._resumed.discard(step.name)  # on another host it is a step like any other
 
     def _execute(self, step: Step, inputs: Row) -> Any:
         points = self.points
@@ -320,7 +322,7 @@ class Run(Undoing):
 
     def resumed_from(self, running: Iterable[str]) -> None:
         """Name the steps that were running when the last owner died: their moves may be made."""
-        self._resumed = frozenset(running)
+        self._resumed = set(running)
 
     # --- the end that everybody hopes for -------------------------------------------------------
 

@@ -119,7 +119,7 @@ class MachineScene(EngineScene):
             inputs["image"] = "cirros"
         inputs["volumes"] = disks
         super().__init__(build_flow, inputs)
-        self._ended_by_others: dict[Hashable, tuple[Laid, float]] = {}
+        self._ended_by_others: dict[Hashable, tuple[Laid, float, bool]] = {}
 
     # --- the world ---------------------------------------------------
 
@@ -143,7 +143,7 @@ class MachineScene(EngineScene):
         key = self.left_behind(), intention
         ended = self._ended_by_others.get(key)
         if ended is not None:
-            laid, seconds = ended
+            laid, seconds, self.began = ended
             self.store.restore(zlib.decompress(laid.rows))
             self.records = laid.records.copy()
             self.clock.sleep(seconds)
@@ -151,7 +151,8 @@ class MachineScene(EngineScene):
             return
         began = self.clock.monotonic()
         super().others_turn(intention)
-        self._ended_by_others[key] = self.as_it_is(), self.clock.monotonic() - began
+        took = self.clock.monotonic() - began
+        self._ended_by_others[key] = self.as_it_is(), took, self.began
 
     def laid_out(self) -> None:
         """See EngineScene."""

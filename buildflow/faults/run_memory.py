@@ -13,13 +13,12 @@ from typing import Any
 
 def memory_of(run: Any, settled: bool, now: float) -> Hashable:
     """See the module. `settled`: the run only goes back from here; what is undone is no more."""
-    states, hand = run._atom_states, run.at_hand
+    hand = run.at_hand
     return (
         run.status, run.going_back, run.rescheduling, run.removing, run.stop, run.stored_stop,
         tuple(hand.scheduled), tuple(each.told() for each in hand.ended),
         run.attempt, run.host, run._stuck, run.fault is None, run.states,
-        # a resumed step that has ended is a step like any other
-        None if settled else tuple(n for n in run._resumed if states.get(n) != "SUCCESS"),
+        None if settled else frozenset(run._resumed),
         # what a process that has lost the build would take back
         tuple(run.made),
         # what is staged, and would be lost with the process
