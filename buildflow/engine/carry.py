@@ -297,7 +297,7 @@ class Carrier:
             return models.FlowDetail(name, run.flow_uuid)
         for row in self.store.flows(run.id):
             if row["uuid"] == run.flow_uuid:
-                return load_flow_detail(self.store, row)
+                return load_flow_detail(row, run.atom_rows)
         return models.FlowDetail(name, run.flow_uuid)
 
     def _take_back(self, run: Run, halt: Halt) -> None:

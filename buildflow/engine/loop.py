@@ -35,8 +35,9 @@ class Outcome:
         self.atom = atom
         try:
             self._value = event, call(**arguments)
-        except Exception:
-            self._value = event, tf_failure.Failure()
+        except Exception as error:
+            # without its traceback, which would be formatted here and is read by nobody
+            self._value = event, tf_failure.Failure((type(error), error, None))
 
     def result(self) -> tuple[str, Any]:
         """(executed or reverted, what came of it)."""

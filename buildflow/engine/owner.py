@@ -29,6 +29,18 @@ def boot_id() -> str:
 
 def pid_started(pid: int) -> str | None:
     """Start time of a process in clock ticks since boot; None when there is no such process."""
+    return _own_start() if pid == os.getpid() else _start_of(pid)
+
+
+@functools.cache
+def _own_start() -> str | None:
+    return _start_of(os.getpid())
+
+
+os.register_at_fork(after_in_child=_own_start.cache_clear)
+
+
+def _start_of(pid: int) -> str | None:
     try:
         text = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

@@ -102,11 +102,11 @@ def decode_detail(row: Row) -> Any:
     return detail
 
 
-def load_flow_detail(store: Store, row: Row) -> Any:
-    """A flow detail with its atoms, from the rows of one flow."""
+def load_flow_detail(row: Row, atoms: Iterable[Row]) -> Any:
+    """A flow detail with its atoms, from their rows."""
     detail = models.FlowDetail(row["name"], row["uuid"])
     detail.state, detail.meta = row["state"], row["meta"] or {}
-    for atom in store.atoms(row["uuid"]):
+    for atom in atoms:
         detail.add(decode_detail(atom))
     return detail
 
@@ -314,8 +314,9 @@ class StoreConnection(base.Connection):  # type: ignore[misc]
 
     def _book(self, row: Row) -> Any:
         book = models.LogBook(row["name"] or row["id"], row["id"])
-        for flow in self._backend.store.flows(row["id"]):
-            book.add(load_flow_detail(self._backend.store, flow))
+        store = self._backend.store
+        for flow in store.flows(row["id"]):
+            book.add(load_flow_detail(flow, store.atoms(flow["uuid"])))
         return book
 
     def get_logbook(self, book_uuid: str, lazy: bool = False) -> Any:

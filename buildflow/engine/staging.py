@@ -77,7 +77,7 @@ class Staging:
         listener: Listener | None = None,
     ) -> None:
         self.store, self.row, self.clock, self.listener = store, row, clock, listener
-        self.flow_uuid = flow_uuid
+        self.flow_uuid, self.atom_rows = flow_uuid, atom_rows
         self.id: str = row["id"]
         self.epoch: int = row["epoch"]
         self.seq: int = row["seq"]

@@ -29,20 +29,23 @@ from typing import Any, Final
 
 from buildflow.faults.graph import CLEAN, Edge, Graph, Node
 from buildflow.faults.injector import Injector
-from buildflow.faults.kinds import NUMBER, Kind
+from buildflow.faults.kinds import KINDS, NUMBER, Act, Kind
 from buildflow.faults.oracle import Reference
 from buildflow.faults.plan import Fault
 from buildflow.faults.play import Scenario, play, reference_of
 from buildflow.faults.scene import Outcome, Scene
 from buildflow.faults.visit import Visit
-from buildflow.faults.walk import Along, Found, Mine, Walk
+from buildflow.faults.walk import KILL, Along, Found, Mine, Walk
 
 _HEADER: Final = struct.Struct("<I")
 _ROUNDS_MAX: Final = 60
 # edges after which it is looked again from which checkpoints they are reached
 _SURVEY_EACH: Final = 1000
 # how often a worker says what it has found
-_REPORT_S: Final = 0.5
+_REPORT_S: Final = 1.0
+# garbage is looked for in large portions: a graph never is any, and takes long to look through
+_GARBAGE: Final = (100_000, 5, 20)
+_TAKES: Final = frozenset(kind.code for kind in KINDS if kind.act is Act.TAKE)
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -257,9 +260,14 @@ class Explorer:
             self._say()
 
     def _work(self, reference: Reference, worker: int, workers: int, out: int, number: int) -> None:
+        nodes = self.graph.nodes
+
         def mine(word: int, code: str) -> bool:
+            if code in _TAKES:  # what others do from equal remains is done once, by one worker
+                word = nodes[word].after.get(KILL, word)
             return workers == 1 or hash((word, code, number)) % workers == worker
 
+        gc.set_threshold(*_GARBAGE)
         self.graph.changed = set()
         reporter = _Reporter(self.graph, out)
         while edges := self.graph.untried(mine):
