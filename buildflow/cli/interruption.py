@@ -8,6 +8,7 @@ over its end is known, and a signal changes neither what is said of it nor the e
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ STILL_AT_IT: Final = (
     "still at it; if it has to be stopped all the same, `kill -9` it and let"
     " `buildflow resume` finish"
 )
+# how soon an interruption that Python has ignored is raised again
+AGAIN_S: Final = 0.01
 GOING_ON: Final = "interrupted: a removal can't be taken back; it goes on to its end"
 
 
@@ -43,6 +46,7 @@ class Interruption:
         self._stop: Callable[[], None] | None = None
         self._answer = ROLLING_BACK
         self._before: dict[int, Any] = {}
+        self._told_before: Callable[[Any], Any] | None = None
 
     def __enter__(self) -> Interruption:
         if threading.current_thread() is not threading.main_thread():
@@ -50,9 +54,14 @@ class Interruption:
         for number in SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup, and shells' `&`
                 self._before[number] = signal.signal(number, self._caught)
+        self._told_before, sys.unraisablehook = sys.unraisablehook, self._ignored
         return self
 
     def __exit__(self, *exc: object) -> None:
+        if self._told_before is not None:
+            sys.unraisablehook = self._told_before
+        if signal.SIGALRM in self._before:
+            signal.setitimer(signal.ITIMER_REAL, 0)
         for number, handler in self._before.items():
             outer = getattr(handler, "__self__", None)
             if isinstance(outer, Interruption):
@@ -86,3 +95,15 @@ class Interruption:
             raise Interrupted
         self._stop()
         self._say(STILL_AT_IT if again else self._answer)
+
+    def _ignored(self, unraisable: Any) -> None:
+        """Python ignores what is raised in a callback, a weak reference's for one, and an import is
+        full of them: it is raised again, from wherever this thread is then.
+        """
+        if unraisable.exc_type is not Interrupted:
+            assert self._told_before is not None
+            self._told_before(unraisable)
+            return
+        self.happened = False
+        self._before.setdefault(signal.SIGALRM, signal.signal(signal.SIGALRM, self._caught))
+        signal.setitimer(signal.ITIMER_REAL, AGAIN_S)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
+import weakref
 
 import pytest
 
@@ -27,6 +29,46 @@ def test_before_anything_is_made_it_ends_us(number: signal.Signals) -> None:
     with pytest.raises(Interrupted), Interruption(lambda _: None) as interruption:
         send(number)
     assert interruption.happened
+
+
+def in_a_callback(number: signal.Signals) -> None:
+    """A signal while Python calls back: what is raised there is ignored by it."""
+
+    class Thing:
+        pass
+
+    thing = Thing()
+    watched = weakref.ref(thing, lambda _: send(number))
+    del thing
+    assert watched() is None
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_one_that_python_ignores_ends_us_all_the_same(
+    number: signal.Signals, capfd: pytest.CaptureFixture[str]
+) -> None:
+    alarm = signal.getsignal(signal.SIGALRM)
+    interruption = Interruption(lambda _: None)
+
+    def verb() -> None:
+        with interruption:
+            in_a_callback(number)
+            time.sleep(5)
+
+    with pytest.raises(Interrupted):
+        verb()
+    assert interruption.happened
+    assert capfd.readouterr().err == ""
+    assert signal.getsignal(signal.SIGALRM) == alarm
+
+
+def test_one_that_python_ignores_turns_the_build_round_if_that_has_begun() -> None:
+    told: list[str] = []
+    with Interruption(told.append) as interruption:
+        in_a_callback(signal.SIGTERM)
+        with interruption.turning_round(lambda: None):
+            time.sleep(0.1)
+    assert told == [ROLLING_BACK]
 
 
 def test_afterwards_it_turns_the_build_round_once_and_answers_again() -> None:
