@@ -16,7 +16,8 @@ from buildflow.distributed.board import Board
 from buildflow.engine.schema import builds, flow_details, instances, jobs
 from buildflow.engine.store import Store
 
-# etcd takes 128 operations in a transaction
+# etcd takes 128 operations in a transaction; a client of ZooKeeper's that has 10,000 questions on
+# their way is late with its heartbeat
 _AT_ONCE: Final = 100
 
 
@@ -87,13 +88,14 @@ def _zookeeper(board: Any, ids: Sequence[str]) -> None:
     client = board._client
     raw, _ = client.get(board._fetch_jobs(ensure_fresh=True)[0].path)
     posting = json.loads(raw)
-    asked = []
-    for each in ids:
-        copy = {**posting, "uuid": str(uuid.uuid4()), "details": {"build": each}}
-        value = json.dumps(copy).encode()
-        asked.append(client.create_async(board._job_base, value=value, sequence=True))
-    for request in asked:
-        request.get()
+    for start in range(0, len(ids), _AT_ONCE):
+        asked = []
+        for each in ids[start:][:_AT_ONCE]:
+            copy = {**posting, "uuid": str(uuid.uuid4()), "details": {"build": each}}
+            value = json.dumps(copy).encode()
+            asked.append(client.create_async(board._job_base, value=value, sequence=True))
+        for request in asked:
+            request.get()
 
 
 _POST: Final[dict[str, Callable[[Any, Sequence[str]], None]]] = {

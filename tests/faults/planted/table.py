@@ -419,7 +419,7 @@ MISTAKES: Final[tuple[Mistake, ...]] = (
         "failure-not-told-taskflow", _SWALLOWED,
         "TaskFlow is given nothing instead of the failure",
         _LOOP,
-        "            self._value = event, tf_failure.Failure()",
+        "            self._value = event, tf_failure.Failure((type(error), error, None))",
         "            self._value = event, None",
     ),
     Mistake(
