@@ -57,7 +57,7 @@ def every_instant(scenario: str, folder: Path) -> Swept:
     if wrong is not None:
         return Swept(bed.expected["row"], 0, [f"nobody was killed: {wrong}"])
     kills = numbered(len(bed.instants))
-    return Swept(bed.expected["row"], len(kills), spread(list(kills), bed.judge))
+    return Swept(bed.expected["row"], len(kills), spread(kills, bed.judge))
 
 
 def every_name(scenario: str, folder: Path) -> Swept:

@@ -18,7 +18,7 @@ from tests.lab.services import PostgreSQL, Redis, ServicePool
 pytestmark = [pytest.mark.services, pytest.mark.slow]
 
 
-@pytest.mark.timeout(3000)  # half a minute on two idle cores
+@pytest.mark.timeout(1800)  # half a minute on two idle cores
 def test_300_builds_survive_a_kill_a_stop_and_a_restarted_board(
     new_fleet: Callable[..., Fleet], services_session: ServicePool
 ) -> None:
@@ -36,11 +36,11 @@ def test_300_builds_survive_a_kill_a_stop_and_a_restarted_board(
         return list(fleet.statuses().values()).count("complete")
 
     for fleet in fleets.values():
-        fleet.until(lambda: done(fleet) > 20, "20 builds", 600)  # noqa: B023 - used at once
+        fleet.until(lambda: done(fleet) > 20, "20 builds", 300)  # noqa: B023 - used at once
         fleet.send("a", signal.SIGKILL)
         fleet.freeze("b")
     for kind, fleet in fleets.items():
-        fleet.until(lambda: done(fleet) > 60, "60 builds", 600)  # noqa: B023 - used at once
+        fleet.until(lambda: done(fleet) > 60, "60 builds", 300)  # noqa: B023 - used at once
         services_session.get(BOARDS[kind]).kill9()
     time.sleep(0.5)
     for kind in fleets:
