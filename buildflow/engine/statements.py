@@ -59,8 +59,17 @@ class Prepared:
         cursor.execute(self.sql, self.bind(params))
 
     def execute_many(self, cursor: Any, rows: Iterable[Params]) -> None:
-        """Run it for each of `rows`."""
-        cursor.executemany(self.sql, [self.bind(row) for row in rows])
+        """Run it for each of `rows`.
+
+        psycopg would send them as one pipeline, and to the server a process that is stopped in the
+        middle of one is at work, not idle in its transaction: nobody would end it, and its row
+        locks would stop every other owner (engine/store.py: _STOPPED_MS).
+        """
+        if self._names is None:
+            for row in rows:
+                self.execute(cursor, row)
+        else:
+            cursor.executemany(self.sql, [self.bind(row) for row in rows])
 
 
 def _upsert(dialect: Dialect, table: Any, keys: Sequence[str], keep: Sequence[str] = ()) -> Any:

@@ -387,6 +387,44 @@ class TestPostgreSQL:
             assert handle.wait()["status"] == "complete"
         assert files.noted(folder).count("make b") == 1
 
+    def test_one_that_is_stopped_in_mid_transaction_stops_nobody_else(
+        self, postgresql_url: str
+    ) -> None:
+        """The server ends its session, whichever statement of a commit it has come to."""
+        with_owner = {
+            "host": "h", "boot_id": "", "pid": 1, "pid_started": "", "expiry_s": 30,
+            "heartbeat_at": "2026-01-01T00:00:00+00:00",
+        }  # fmt: skip
+        store = Store(postgresql_url)
+        statement = store.statements.new_owner
+        child = os.fork()
+        if child == 0:
+            own = Store(postgresql_url)
+            cursor = own.engine.raw_connection().cursor()
+            ids = ["wanted", *map(str, range(1_000_000))]
+            statement.execute_many(cursor, [{"id": each, **with_owner} for each in ids])
+            os._exit(0)
+        try:
+            at_work = text(
+                "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'INSERT INTO owners%'"
+                " AND xact_start < now() - interval '0.5 s'"
+            )
+            with store.engine.connect() as connection:
+                while not connection.execute(at_work).scalar():
+                    connection.rollback()
+                    time.sleep(0.05)
+            os.kill(child, signal.SIGSTOP)
+            began = time.monotonic()
+            with store.engine.begin() as connection:
+                connection.exec_driver_sql("SET LOCAL statement_timeout = '30 s'")
+                cursor = connection.connection.cursor()
+                statement.execute(cursor, {"id": "wanted", **with_owner})
+            assert time.monotonic() - began < 20
+        finally:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+            store.close()
+
     def test_a_lost_connection(
         self, postgresql: Any, postgresql_url: str, tmp_path: Path, folder: Path
     ) -> None:
