@@ -125,13 +125,28 @@ def _table(rows: list[Row], limit: int | None) -> None:
         console.print(f"the newest {limit}; `--all` lists every one", style="dim")
 
 
-def _later(error: Row, fault: Row | None) -> str:
-    """An error that came after the build's fault, or that it got over: one line."""
-    host = f" on {error['host']}" if error.get("host") else ""
-    number = error.get("attempt", 1)
-    attempt = "" if fault is not None and number == fault.get("attempt", 1) else f"attempt {number}"
-    where = f" in {error['step']}" if error.get("step") else ""
-    return f"{attempt or 'and then'}{host}{where}: {error['message']}"
+def _faults(shown: Row) -> Iterator[str]:
+    """The build's fault, and below it what came later, or what it got over: a line each.
+
+    Of several attempts each has its line, the one that the fault is of among them.
+    """
+    fault, later, told = shown["fault"], shown["errors"], set()
+    if fault is not None:
+        yield f"fault{_in_step(fault)}: {fault['message']}"
+        if shown["attempt"] > 1:
+            later = [fault, *later]
+        else:
+            told.add(1)
+    for error in later:
+        number = error.get("attempt", 1)
+        which = "and then" if number in told else f"attempt {number}"
+        told.add(number)
+        host = f" on {error['host']}" if error.get("host") else ""
+        yield f"  {which}{host}{_in_step(error)}: {error['message']}"
+
+
+def _in_step(error: Row) -> str:
+    return f" in {error['step']}" if error.get("step") else ""
 
 
 def _shown(shown: Row) -> None:
@@ -148,11 +163,11 @@ def _shown(shown: Row) -> None:
         _text(status_words(shown["status"]), STATUS_STYLES.get(shown["status"], "")),
     )
     console.print(facts)
-    if shown["fault"] is not None:
-        where = f" in {shown['fault']['step']}" if shown["fault"].get("step") else ""
-        console.print(_text(f"\nfault{where}: {shown['fault']['message']}", "red"))
-    for later in shown["errors"]:
-        console.print(_text(f"  {_later(later, shown['fault'])}", "red"))
+    faults = list(_faults(shown))
+    if faults:
+        console.print()
+    for line in faults:
+        console.print(_text(line, "red"))
     _print_steps(console, shown["steps"], "STEP")
     if shown.get("delete_steps"):
         _print_steps(console, shown["delete_steps"], "STEP OF THE DELETE")
