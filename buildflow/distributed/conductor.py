@@ -238,7 +238,7 @@ class Conductor:
         try:
             choose(self.capacity.rooms(demand), demand, ())
         except Exhausted as error:
-            if self.hosts and self.jobs.failed(row["id"], error.summary):
+            if self.hosts and self.jobs.failed(row, error.summary):
                 self._event(f"{row['name'] or row['id']}: {error.summary}; set aside")
                 self.metrics.set_aside()
         return False
@@ -335,7 +335,8 @@ class Conductor:
     def _set_back(self, work: _Work, error: BuildflowError) -> None:
         build = work.posting.build
         reason = error.summary
-        aside = self.jobs.failed(build, reason)
+        row = self.jobs.glance(build)  # as it is by now
+        aside = row is not None and self.jobs.failed(row, reason)
         self._event(f"{build}: {reason}; {'set aside' if aside else 'to be tried again'}")
         if aside:
             self.metrics.set_aside()

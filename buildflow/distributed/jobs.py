@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
 
 from buildflow.distributed.transaction import transact
 from buildflow.engine.clock import Clock, stamp
@@ -69,13 +69,14 @@ class Jobs:
         not_before = row["not_before"]
         return bool(not_before is not None and not_before > stamp(self._clock.now()))
 
-    def failed(self, build: str, reason: str, max_tries: int = MAX_TRIES) -> bool:
-        """Count a try that failed. True when the job now stands aside.
+    def failed(self, row: Row, reason: str, max_tries: int = MAX_TRIES) -> bool:
+        """Count a try that failed. True when the job now stands aside because of it.
 
-        Of several conductors that fail at it at once, one counts.
+        `row` is what `glance` said of it. Nothing is counted when that holds no more: of several
+        conductors that try on one and the same glance, one counts.
         """
-        row = self.row(build)
-        if row is None:
+        build = row["id"]
+        if row["job"] is None:
             return False
         tries = int(row["tries"]) + 1
         wait = min(0.5 * 2**tries, MAX_BACKOFF_S)
@@ -86,9 +87,13 @@ class Jobs:
             "not_before": stamp(self._clock.now() + timedelta(seconds=wait)),
             "state": ASIDE if aside else POSTED,
         }
-        mine = (jobs.c.build == build) & (jobs.c.tries == row["tries"])
-        transact(self._store, lambda c: c.execute(update(jobs).where(mine).values(**values)))
-        return aside
+        b = builds.c
+        same_owner = b.owner.is_not_distinct_from(row["owner"]) & (b.status == row["status"])
+        same_build = exists().where((b.id == build) & same_owner)
+        same_job = (jobs.c.tries == row["tries"]) & (jobs.c.posted_at == row["posted_at"])
+        as_seen = (jobs.c.build == build) & same_job & same_build
+        statement = update(jobs).where(as_seen).values(**values)
+        return transact(self._store, lambda c: int(c.execute(statement).rowcount)) > 0 and aside
 
     def forget(self, row: Row) -> None:
         """Its build has ended. `row` is what `glance` said of it.

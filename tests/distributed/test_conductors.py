@@ -188,9 +188,11 @@ def test_a_job_that_cannot_be_carried_out_stands_aside_and_is_listed(
 ) -> None:
     fleet = new_fleet()
     build = fleet.submit("vm", memory_mib=64)
-    for _ in range(7):
-        assert not fleet.jobs.failed(build, "a reason")
-    assert fleet.jobs.failed(build, "the last reason")
+    for number in range(1, 9):
+        row = fleet.jobs.glance(build)
+        assert row is not None
+        reason = "the last reason" if number == 8 else "a reason"
+        assert fleet.jobs.failed(row, reason) == (number == 8)
     (listed,) = fleet.call("jobs")
     assert (listed["state"], listed["tries"], listed["reason"]) == ("aside", 8, "the last reason")
     fleet.start("a")

@@ -14,6 +14,7 @@ from buildflow.distributed.jobs import ASIDE, ASKED, POSTED, Jobs
 from buildflow.distributed.request import intention_of
 from buildflow.engine.clock import VirtualClock
 from buildflow.engine.guard import Intention
+from buildflow.engine.store import Row
 from buildflow.flows.request import parse_request
 
 
@@ -38,14 +39,20 @@ def accepted(engine: VmEngine, name: str = "vm") -> str:
     return str(engine.accept_build(request, queue=True)["id"])
 
 
+def seen(jobs: Jobs, build: str) -> Row:
+    """What a conductor sees of a build before it tries it."""
+    row = jobs.glance(build)
+    assert row is not None
+    return row
+
+
 def test_tries_back_off_and_end_aside(engine: VmEngine, jobs: Jobs, clock: VirtualClock) -> None:
     build = accepted(engine)
     jobs.post(build)
     waits = []
     for number in range(1, 9):
-        assert jobs.failed(build, f"reason {number}") == (number == 8)
-        row = jobs.glance(build)
-        assert row is not None
+        assert jobs.failed(seen(jobs, build), f"reason {number}") == (number == 8)
+        row = seen(jobs, build)
         waited = 0.0
         while jobs.must_wait(row):
             clock.sleep(0.5)
@@ -64,31 +71,44 @@ def test_what_is_asked_for_meanwhile_is_not_forgotten(
 ) -> None:
     build = accepted(engine)
     jobs.post(build)
-    seen = jobs.glance(build)
-    assert seen is not None
+    before = seen(jobs, build)
     clock.sleep(1)
     jobs.post(build, ASKED)  # somebody wants it deleted, just as its build ends
-    jobs.forget(seen)
+    jobs.forget(before)
     assert jobs.asked() == [build]
-    seen = jobs.glance(build)
-    assert seen is not None
-    jobs.forget(seen)
+    jobs.forget(seen(jobs, build))
     assert jobs.listed() == []
 
 
-def test_a_try_is_counted_once_of_two_conductors(
-    engine: VmEngine, jobs: Jobs, monkeypatch: pytest.MonkeyPatch
+def test_a_try_is_counted_once_of_several_conductors(
+    engine: VmEngine, jobs: Jobs, clock: VirtualClock
 ) -> None:
+    """What a conductor knows of many jobs is up to half a second old."""
     build = accepted(engine)
     jobs.post(build)
-    row = jobs.row(build)
-    monkeypatch.setattr(jobs, "row", lambda _build: row)  # both have read it before either wrote
-    jobs.failed(build, "one")
-    jobs.failed(build, "the other")
-    monkeypatch.undo()
+    row = seen(jobs, build)
+    jobs.failed(row, "one")
+    jobs.failed(row, "the other")
+    clock.sleep(0.4)
+    jobs.failed(row, "a third, with what it saw before the first one tried")
     found = jobs.row(build)
     assert found is not None
     assert (found["tries"], found["reason"]) == (1, "one")
+
+
+def test_a_try_does_not_count_against_what_came_after_it(
+    engine: VmEngine, jobs: Jobs, clock: VirtualClock
+) -> None:
+    taken, posted = (accepted(engine, name) for name in ("taken", "posted"))
+    for build in (taken, posted):
+        jobs.post(build)
+    before = {build: seen(jobs, build) for build in (taken, posted)}
+    assert engine.store.claim(taken, "somebody", 0) is not None
+    clock.sleep(1)
+    jobs.post(posted)
+    for build, row in before.items():
+        assert not jobs.failed(row, "no room", max_tries=1)
+        assert seen(jobs, build)["tries"] == 0
 
 
 def test_what_is_asked_for_is_taken_once(engine: VmEngine, jobs: Jobs) -> None:
@@ -104,7 +124,7 @@ def test_a_lost_job_is_posted_again_by_one(
     lost, there, aside = (accepted(engine, name) for name in ("lost", "there", "aside"))
     for build in (lost, there, aside):
         jobs.post(build)
-    jobs.failed(aside, "a reason", max_tries=1)
+    jobs.failed(seen(jobs, aside), "a reason", max_tries=1)
     assert jobs.unposted({there}, older_s=10) == [], "it may be on its way to the board"
     clock.sleep(11)
     assert jobs.unposted({there}, older_s=10) == [lost]
