@@ -18,6 +18,8 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from tests.lab.guest import MARKER, whole_line
+
 # one for each process that runs tests; its programs inherit it
 UUID = os.environ.setdefault("LIFE_UUID", str(uuid.uuid4()))
 
@@ -99,7 +101,7 @@ def main(arguments: list[str]) -> None:
             facts = {"active": domain is not None and domain.active}
         elif step == "boot":
             text, offset = b"", 0
-            while b"BUILDFLOW-GUEST-READY" not in text:
+            while whole_line(text.decode(errors="replace"), MARKER) is None:
                 data, offset = driver.console(UUID, offset)
                 text += data
                 time.sleep(0.05)

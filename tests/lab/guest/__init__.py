@@ -4,6 +4,7 @@
 Standard library only: this runs before the virtual environment exists.
 """
 
+from tests.lab.guest.console import whole_line
 from tests.lab.guest.make import MARKER, VARIANTS, GuestImages, Variant, make
 
-__all__ = ["MARKER", "VARIANTS", "GuestImages", "Variant", "make"]
+__all__ = ["MARKER", "VARIANTS", "GuestImages", "Variant", "make", "whole_line"]

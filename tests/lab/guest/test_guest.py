@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.lab.directories import CACHE, REPOSITORY
-from tests.lab.guest import MARKER, GuestImages, make
+from tests.lab.guest import MARKER, GuestImages, make, whole_line
 from tests.lab.guest.make import checksums
 
 pytestmark = pytest.mark.libvirt
@@ -44,8 +44,8 @@ class Guest:
         return self.console.read_text(errors="replace") if self.console.exists() else ""
 
     def wait_for(self, text: str, seconds: float = 90) -> str:
-        until(lambda: text in self.text(), seconds)
-        return next(line for line in self.text().splitlines() if text in line)
+        until(lambda: whole_line(self.text(), text) is not None, seconds)
+        return str(whole_line(self.text(), text))
 
     @contextlib.contextmanager
     def monitor_file(self) -> Iterator[Any]:

@@ -12,7 +12,7 @@ import libvirt
 import pytest
 
 from tests.lab.directories import open_directory
-from tests.lab.guest import MARKER, GuestImages
+from tests.lab.guest import MARKER, GuestImages, whole_line
 from tests.lab.libvirt import LabNetwork, PrivateLibvirtd
 
 pytestmark = [pytest.mark.libvirt, pytest.mark.root]
@@ -82,10 +82,13 @@ def test_a_guest_outlives_a_killed_libvirtd_and_is_found_again(
     domain = libvirt.open(daemon.uri).lookupByUUIDString(uuid)
     assert domain.state()[0] == libvirt.VIR_DOMAIN_RUNNING
     console = daemon.directory / "console.log"
-    until(lambda: MARKER in console.read_text(errors="replace"))
-    marker = next(line for line in console.read_text().splitlines() if line.startswith(MARKER))
-    assert f"uuid={uuid}" in marker
-    assert f"ip={network.subnet.network_address}"[:-1] in marker
+
+    def marker() -> str:
+        return whole_line(console.read_text(errors="replace"), MARKER) or ""
+
+    until(lambda: marker() != "")
+    assert f"uuid={uuid}" in marker()
+    assert f"ip={network.subnet.network_address}"[:-1] in marker()
 
     began = time.monotonic()
     domain.destroy()

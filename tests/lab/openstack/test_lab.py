@@ -14,7 +14,7 @@ import pytest
 from keystoneauth1.exceptions import ConnectFailure
 
 from tests.lab.directories import open_directory
-from tests.lab.guest import MARKER, GuestImages
+from tests.lab.guest import MARKER, GuestImages, whole_line
 from tests.lab.openstack import NETWORK, Fault, OpenStackLab
 
 pytestmark = pytest.mark.openstack
@@ -278,6 +278,10 @@ def test_a_guest_gets_its_neutron_address_over_a_real_bridge(
         )
         with open_directory() as directory:
             console = directory / "console.log"
+
+            def said() -> str | None:
+                return whole_line(console.read_text(errors="replace"), MARKER)
+
             # Straight from kernel and initial file system: no disk is needed to ask for an address.
             guest = subprocess.Popen(
                 [
@@ -290,9 +294,8 @@ def test_a_guest_gets_its_neutron_address_over_a_real_bridge(
                 ]
             )  # fmt: skip
             try:
-                until(lambda: console.exists() and MARKER in console.read_text(errors="replace"))
-                text = console.read_text(errors="replace")
-                assert f"nic=eth0 ip={address}" in text
+                until(lambda: console.exists() and said() is not None)
+                assert f"nic=eth0 ip={address}" in str(said())
                 with socket.create_connection((address, 7), timeout=20) as greeting:
                     assert greeting.recv(100).startswith(b"hello from bf-")
             finally:
