@@ -90,7 +90,11 @@ lock_path = {lab}/keystone/locks
 
 
 def _common(lab: Path, ports: Ports, service: str) -> str:
-    """Authentication, locks and the database."""
+    """Authentication, locks and the database.
+
+    Keystone is asked once more, not three times after growing pauses: on loopback, what does not
+    answer at once is down, and each request of a rollback would wait for it.
+    """
     return f"""\
 [keystone_authtoken]
 www_authenticate_uri = {ports.front_url("keystone")}/v3
@@ -103,6 +107,7 @@ user_domain_id = default
 project_domain_id = default
 service_token_roles = service
 service_token_roles_required = true
+http_request_max_retries = 1
 token_cache_time = {TOKEN_CACHE_SECONDS}
 [oslo_concurrency]
 lock_path = {lab}/{service}/locks
