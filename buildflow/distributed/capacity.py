@@ -20,6 +20,7 @@ from sqlalchemy import Connection, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from buildflow.distributed.jobs import wake
 from buildflow.distributed.placement import Room, choose
 from buildflow.distributed.transaction import transact
 from buildflow.drivers.protocols import Demand, Thing
@@ -85,7 +86,7 @@ class Capacity:
 
         def work(connection: Connection) -> None:
             # two conductors that serve one host may meet here
-            connection.execute(
+            added = connection.execute(
                 make(hosts)
                 .values(name=host.name, seq=0, **change, **values)
                 .on_conflict_do_nothing()
@@ -93,14 +94,23 @@ class Capacity:
             mine = hosts.c.name == host.name
             connection.execute(update(hosts).where(mine).values(**values, seq=hosts.c.seq + 1))
             changed = mine & hosts.c.state.in_(where)
-            connection.execute(update(hosts).where(changed).values(**change))
+            turned = connection.execute(update(hosts).where(changed).values(**change))
+            if change["state"] == UP and added.rowcount + turned.rowcount > 0:
+                wake(connection)
 
         transact(self._store, work)
 
     def mark(self, name: str, state: str, reason: str | None = None) -> bool:
         """Set a host up, down or disabled; False when there is no such host."""
         statement = update(hosts).where(hosts.c.name == name).values(state=state, reason=reason)
-        return transact(self._store, lambda c: int(c.execute(statement).rowcount)) > 0
+
+        def work(connection: Connection) -> bool:
+            known = connection.execute(statement).rowcount > 0
+            if known and state == UP:
+                wake(connection)
+            return known
+
+        return transact(self._store, work)
 
     def shares(self, host: str) -> bool:
         """Whether a host belongs to conductors, so that room on it must be claimed."""
@@ -200,7 +210,12 @@ class Capacity:
 
     def release(self, key: str) -> None:
         """Give room back; a claim that is not there is success."""
-        transact(self._store, lambda c: c.execute(delete(claims).where(claims.c.key == key)))
+
+        def work(connection: Connection) -> None:
+            if connection.execute(delete(claims).where(claims.c.key == key)).rowcount > 0:
+                wake(connection)
+
+        transact(self._store, work)
 
     # --- placement -------------------------------------------------------------------------------
 

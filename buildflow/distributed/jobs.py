@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
 
+from buildflow.distributed.placement import NO_ROOM
 from buildflow.distributed.transaction import transact
 from buildflow.engine.clock import Clock, stamp
 from buildflow.engine.schema import builds, instances, jobs
@@ -22,6 +23,8 @@ from buildflow.engine.store import Row, Store
 ASKED, POSTED, ASIDE = "asked", "posted", "aside"
 MAX_TRIES: Final = 8
 MAX_BACKOFF_S: Final = 60.0
+# how many that wait for room are tried again when there is some: not a long board's whole length
+WOKEN: Final = 32
 
 
 class Jobs:
@@ -174,6 +177,21 @@ class Jobs:
             return mine
 
         return transact(self._store, work)
+
+
+def wake(connection: Connection) -> None:
+    """There is room: the jobs that have waited for it longest are tried again at once."""
+    queued = exists().where((builds.c.id == jobs.c.build) & (builds.c.status == "queued"))
+    waiting = (
+        select(jobs.c.build)
+        .where((jobs.c.state == POSTED) & jobs.c.reason.startswith(NO_ROOM) & queued)
+        .order_by(jobs.c.posted_at)
+        .limit(WOKEN)
+        # one that is being changed is being tried
+        .with_for_update(skip_locked=True)
+    )
+    values = {"tries": 0, "not_before": None, "reason": None}
+    connection.execute(update(jobs).where(jobs.c.build.in_(waiting)).values(**values))
 
 
 _OF_THE_JOB: Final = ("tries", "not_before", "posted_at")

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from buildflow.drivers.protocols import Demand
 from buildflow.errors import Exhausted
+
+NO_ROOM: Final = "no host has room"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,6 @@ def choose(rooms: Sequence[Room], demand: Demand, tried: Sequence[str]) -> str:
             reasons.append(f"{room.host}: {refusal}")
     if not able:
         told = "; ".join(reasons) if reasons else "there is none"
-        raise Exhausted(f"no host has room ({told})", driver="capacity")
+        raise Exhausted(f"{NO_ROOM} ({told})", driver="capacity")
     best = min(able, key=lambda r: (-r.memory_mib, -r.vcpus, -r.disk_gib, r.host))
     return best.host

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,6 +11,8 @@ import pytest
 from buildflow.api import VmEngine
 from buildflow.config import Settings
 from buildflow.distributed.capacity import DISABLED, DOWN, SILENT_S, UP, Capacity, HostRow
+from buildflow.distributed.jobs import Jobs
+from buildflow.distributed.placement import NO_ROOM
 from buildflow.drivers.protocols import Demand
 from buildflow.engine.clock import VirtualClock
 from buildflow.errors import Exhausted, StaleOwner
@@ -148,6 +150,74 @@ def test_only_what_conductors_offer_is_shared(engine: VmEngine) -> None:
     assert not capacity.shares("h")
     capacity.offer(HostRow("h", "sim:///", vcpus=1, memory_mib=1024, disk_gib=1))
     assert capacity.shares("h")
+
+
+def room_is_released(capacity: Capacity) -> None:
+    capacity.release("k")
+
+
+def room_is_enabled(capacity: Capacity) -> None:
+    capacity.mark("h", UP)
+
+
+def room_is_offered(capacity: Capacity) -> None:
+    capacity.offer(HostRow("another", "sim:///", vcpus=1, memory_mib=1024, disk_gib=1))
+
+
+def room_is_well_again(capacity: Capacity) -> None:
+    host = HostRow("h", "sim:///", vcpus=1, memory_mib=1024, disk_gib=1)
+    capacity.doubt(host, "no hypervisor")
+    capacity.offer(host)
+
+
+@pytest.mark.parametrize(
+    "room_comes", [room_is_released, room_is_enabled, room_is_offered, room_is_well_again]
+)
+def test_who_waits_for_room_is_tried_at_once_when_there_is_some(
+    engine: VmEngine, room_comes: Callable[[Capacity], None]
+) -> None:
+    capacity, jobs = Capacity(engine.store, engine.clock), Jobs(engine.store, engine.clock)
+    host = HostRow("h", "sim:///", vcpus=1, memory_mib=1024, disk_gib=1)
+    capacity.offer(host)
+    there, waits, broken = _builds(engine, 3)
+    capacity.claim("k", there, "h", Demand(1, 1024))
+    with pytest.raises(Exhausted) as full:
+        capacity.place(Demand(1, 1024), ["h"], [])
+    for build, reason in ((waits, full.value.summary), (broken, "its flow is unknown")):
+        jobs.post(build)
+        for _ in range(3):
+            row = jobs.glance(build)
+            assert row is not None
+            jobs.failed(row, reason)
+
+    def waiting() -> dict[str, bool]:
+        rows = jobs.glances([waits, broken])
+        return {build: jobs.must_wait(row) for build, row in rows.items()}
+
+    assert waiting() == {waits: True, broken: True}
+    capacity.offer(host)
+    assert waiting() == {waits: True, broken: True}, "nothing has changed"
+    room_comes(capacity)
+    assert waiting() == {waits: False, broken: True}
+    row = jobs.row(waits)
+    assert row is not None
+    assert row["tries"] == 0, "a long queue is no reason to stand aside"
+
+
+def test_of_a_long_queue_those_are_tried_that_have_waited_longest(
+    engine: VmEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("buildflow.distributed.jobs.WOKEN", 2)
+    capacity, jobs = Capacity(engine.store, engine.clock), Jobs(engine.store, engine.clock)
+    builds = _builds(engine, 4)
+    for build in builds:
+        jobs.post(build)
+        row = jobs.glance(build)
+        assert row is not None
+        jobs.failed(row, f"{NO_ROOM} (h: it is down)")
+    room_is_offered(capacity)
+    rows = jobs.glances(builds)
+    assert [jobs.must_wait(rows[build]) for build in builds] == [False, False, True, True]
 
 
 @pytest.mark.services

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
+from buildflow.engine.clock import stamp
+from buildflow.engine.schema import jobs
 from tests.distributed.fleet import IMAGE, Fleet, assert_each_effect_made_once
 
 pytestmark = [
@@ -32,10 +36,14 @@ def test_each_build_goes_where_there_is_room(new_fleet: Callable[..., Fleet]) ->
     assert waiting["status"] == "queued"
     assert "no host has room" in waiting["reason"]
     assert "h2: 0 MiB of memory free, 64 MiB wanted" in waiting["reason"]
+    # it has waited for long, and is not looked at again for a minute
+    with fleet.engine.store.engine.begin() as connection:
+        later = stamp(fleet.engine.clock.now() + timedelta(seconds=60))
+        connection.execute(update(jobs).values(tries=6, not_before=later))
     # a machine that is deleted makes room for it
     gone = next(build for build in builds if fleet.statuses()[build] == "complete")
     assert fleet.call("delete", gone)["status"] == "rolled_back"
-    fleet.until(lambda: fleet.statuses()[waiting["build"]] == "complete", "the last build", 60)
+    fleet.until(lambda: fleet.statuses()[waiting["build"]] == "complete", "the last build", 30)
     assert_each_effect_made_once(fleet, builds)
 
 
