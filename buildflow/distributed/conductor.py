@@ -291,6 +291,8 @@ class Conductor:
             self._give_back(work)
             return None
         self._event(f"{name}: claimed by {self.board.who}")
+        if row["tries"]:
+            self.jobs.taken(build)
         try:
             self.engine.carry_out(build, intention, take_over=True)
         except StaleOwner as error:

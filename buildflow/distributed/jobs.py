@@ -98,6 +98,12 @@ class Jobs:
         statement = update(jobs).where(as_seen).values(**values)
         return transact(self._store, lambda c: int(c.execute(statement).rowcount)) > 0 and aside
 
+    def taken(self, build: str) -> None:
+        """Somebody is at work on it: why it waited holds no more. Its tries are still counted."""
+        values = {"reason": None, "not_before": None}
+        statement = update(jobs).where(jobs.c.build == build).values(**values)
+        transact(self._store, lambda c: c.execute(statement))
+
     def forget(self, row: Row) -> None:
         """Its build has ended. `row` is what `glance` said of it.
 

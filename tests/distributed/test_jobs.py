@@ -66,6 +66,16 @@ def test_tries_back_off_and_end_aside(engine: VmEngine, jobs: Jobs, clock: Virtu
     assert (jobs.listed()[0]["state"], jobs.listed()[0]["tries"]) == (POSTED, 0)
 
 
+def test_why_it_waited_is_not_said_of_one_that_runs(engine: VmEngine, jobs: Jobs) -> None:
+    build = accepted(engine)
+    jobs.post(build)
+    jobs.failed(seen(jobs, build), "its hypervisor was down")
+    jobs.taken(build)
+    (listed,) = jobs.listed()
+    assert (listed["reason"], listed["tries"]) == (None, 1)
+    assert not jobs.must_wait(seen(jobs, build)), "who takes it over does not wait for that either"
+
+
 def test_what_is_asked_for_meanwhile_is_not_forgotten(
     engine: VmEngine, jobs: Jobs, clock: VirtualClock
 ) -> None:
