@@ -18,7 +18,7 @@ from tests.lab.services import PostgreSQL, Redis, ServicePool
 pytestmark = [pytest.mark.services, pytest.mark.slow]
 
 
-@pytest.mark.timeout(1800)  # half a minute on two idle cores
+@pytest.mark.timeout(1800)  # one minute or two on two idle cores
 def test_300_builds_survive_a_kill_a_stop_and_a_restarted_board(
     new_fleet: Callable[..., Fleet], services_session: ServicePool
 ) -> None:
