@@ -133,7 +133,12 @@ def conductor(
     ] = 10.0,
     metrics_port: Annotated[
         int | None,
-        typer.Option(metavar="PORT", help="Prometheus figures on 127.0.0.1; 0 for a free port."),
+        typer.Option(
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="Prometheus figures on 127.0.0.1; 0 for a free port.",
+        ),
     ] = None,
 ) -> int:
     """Take builds from a jobboard and carry them out, until SIGTERM or SIGINT.
@@ -150,6 +155,7 @@ def conductor(
         offered,
         parse_hosts,
         require_one_root,
+        require_served,
         world_of_hosts,
     )
     from buildflow.distributed.metrics import Metrics
@@ -165,6 +171,7 @@ def conductor(
     mine, spare = parse_hosts(texts), parse_hosts(standby or ())
     parse_hosts([*texts, *(standby or ())])  # each name once in all
     require_one_root([*mine, *spare])
+    require_served([*mine, *spare], settings)
     rows = [offered(each, settings) for each in mine]
     clock = SystemClock()
     store = Store(settings.store_url)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from buildflow.config import Settings
 from buildflow.distributed.capacity import HostRow
-from buildflow.drivers.libvirt.uri import refuse_password
+from buildflow.drivers.libvirt.uri import parse, refuse_password
 from buildflow.drivers.protocols import CapacityDriver, ComputeDriver
 from buildflow.drivers.world import LazyHosts, World
 from buildflow.engine.clock import Clock
@@ -172,6 +172,20 @@ def require_one_root(hosts: Sequence[Host]) -> None:
             f"{' and '.join(embedded)} are embedded hypervisors, and a process can run one: start"
             " a conductor for each"
         )
+
+
+def require_served(hosts: Sequence[Host], settings: Settings) -> None:
+    """Refuse a URI that is not one of libvirt's QEMU driver, if that is to serve. Raises BadInput.
+
+    A conductor would take the host for one that is down, and wait for it.
+    """
+    from buildflow.drivers.registry import ALIASES, default_name
+
+    for host in hosts:
+        its = _settings_of(settings, host)
+        driver = its.compute_driver or default_name("compute", its)
+        if ALIASES["compute"].get(driver, driver) == "libvirt":
+            parse(host.uri)
 
 
 def _silent(_line: str) -> None:

@@ -1,0 +1,53 @@
+"""What a conductor is told that can't be right gets one line, and nothing is begun."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from buildflow.cli import main
+
+BOARD = "redis://127.0.0.1:1/0"
+SIMULATED = "h1=sim:///nowhere/world.jsonl"
+EMBEDDED = "qemu:///embed?root=/nowhere"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "which jobboard"),
+        (["--jobboard", "mysql://h"], "no jobboard"),
+        (["--jobboard", BOARD, "--host", ""], "give NAME=URI"),
+        (["--jobboard", BOARD, "--host", "h1"], "give NAME=URI"),
+        (["--jobboard", BOARD, "--host", f"{SIMULATED},vcpus=0"], "vcpus=0"),
+        (["--jobboard", BOARD, "--host", f"{SIMULATED},cores=3"], "cores=3"),
+        (["--jobboard", BOARD, "--host", SIMULATED, "--host", SIMULATED], "two hosts are named"),
+        (["--jobboard", BOARD, "--host", SIMULATED, "--standby", SIMULATED], "two hosts are named"),
+        (
+            ["--jobboard", BOARD, "--host", f"a={EMBEDDED}", "--host", f"b={EMBEDDED}"],
+            "can run one",
+        ),
+        (["--jobboard", BOARD, "--host", "h1=xen:///system"], "use qemu:///embed"),
+        (["--jobboard", BOARD, "--standby", "h1=xen:///system"], "use qemu:///embed"),
+        (["--jobboard", BOARD, "--host", SIMULATED, "--max-builds", "0"], "--max-builds"),
+        (["--jobboard", BOARD, "--host", SIMULATED, "--expiry", "0.5"], "--expiry"),
+        (["--jobboard", BOARD, "--host", SIMULATED, "--metrics-port", "65536"], "--metrics-port"),
+        (["--jobboard", BOARD, "--host", SIMULATED, "--metrics-port", "-1"], "--metrics-port"),
+    ],
+)
+def test_it_is_refused(
+    words: list[str],
+    said: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for variable in ("BUILDFLOW_JOBBOARD", "BUILDFLOW_STORE", "BUILDFLOW_LIBVIRT_URI"):
+        monkeypatch.delenv(variable, raising=False)
+    assert main(["--home", str(tmp_path / "home"), "conductor", *words]) == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert said in err
+    assert len(err.splitlines()) == 1
+    assert not (tmp_path / "home").exists(), "nothing is begun"
