@@ -12,6 +12,7 @@ from buildflow.errors import BadInput
 # what libvirt, a host name and a file name all take
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*\Z")
 NAME_MAX = 63
+GROUP_MAX = 255
 MEMORY_MAX_MIB = 16 * 1024 * 1024
 WAIT_MODES = ("power", "address", "console:REGEX")
 
@@ -100,6 +101,13 @@ class BuildRequest(BaseModel):
                 f"{shown!r} is not a name for a machine: use 1 to {NAME_MAX} letters, digits, '-',"
                 " '_' and '.', beginning with a letter or digit"
             )
+        return value
+
+    @field_validator("affinity_group", "anti_affinity_group")
+    @classmethod
+    def _group(cls, value: str | None) -> str | None:
+        if value is not None and not (0 < len(value.strip()) <= GROUP_MAX and value.isprintable()):
+            raise ValueError(f"a group's name has 1 to {GROUP_MAX} printable characters")
         return value
 
     @field_validator("wait")

@@ -23,7 +23,8 @@ _NEW_VOLUME: Final = {
 _OPTIONS: Final = {
     "name": "NAME", "memory_mib": "--memory", "vcpus": "--vcpus", "disk_gib": "--disk",
     "wait": "--wait", "timeout_s": "--timeout", "image": "--image", "boot_volume": "--boot-volume",
-    "volumes": "--volume", "networks": "--nic",
+    "volumes": "--volume", "networks": "--nic", "affinity_group": "--affinity",
+    "anti_affinity_group": "--anti-affinity",
 }  # fmt: skip
 _TRUTHS: Final = {"yes": True, "true": True, "": True, "no": False, "false": False}
 _FLAGS: Final = ("delete_on_termination", "read_only", "boot")

@@ -280,7 +280,7 @@ def jobs(
         list[str] | None,
         typer.Option(metavar="ID", help="Post a build again that was set aside; repeatable."),
     ] = None,
-    limit: Annotated[int, typer.Option(metavar="N", help="How many to list.")] = 100,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many to list.")] = 100,
 ) -> int:
     """List the jobs that wait, run or were set aside."""
     from buildflow.distributed.board import Board, BoardUnusable

@@ -1,7 +1,8 @@
-"""What a conductor is told that can't be right gets one line, and nothing is begun."""
+"""What can't be right gets one line, and nothing is begun."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,28 @@ from buildflow.cli import main
 BOARD = "redis://127.0.0.1:1/0"
 SIMULATED = "h1=sim:///nowhere/world.jsonl"
 EMBEDDED = "qemu:///embed?root=/nowhere"
+
+Refused = Callable[..., None]
+
+
+@pytest.fixture
+def refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Refused:
+    """Calls the command line, which must refuse with one line that has `said` in it."""
+    for variable in ("BUILDFLOW_JOBBOARD", "BUILDFLOW_STORE", "BUILDFLOW_LIBVIRT_URI"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def call(*words: str, said: str) -> None:
+        home = tmp_path / "home"
+        assert main(["--home", str(home), "--compute-driver", "libvirt", *words]) == 2
+        out, err = capfd.readouterr()
+        assert out == ""
+        assert said in err
+        assert len(err.splitlines()) == 1
+        assert not home.exists(), "nothing is begun"
+
+    return call
 
 
 @pytest.mark.parametrize(
@@ -36,18 +59,25 @@ EMBEDDED = "qemu:///embed?root=/nowhere"
         (["--jobboard", BOARD, "--host", SIMULATED, "--metrics-port", "-1"], "--metrics-port"),
     ],
 )
-def test_it_is_refused(
-    words: list[str],
-    said: str,
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for variable in ("BUILDFLOW_JOBBOARD", "BUILDFLOW_STORE", "BUILDFLOW_LIBVIRT_URI"):
-        monkeypatch.delenv(variable, raising=False)
-    assert main(["--home", str(tmp_path / "home"), "conductor", *words]) == 2
-    out, err = capfd.readouterr()
-    assert out == ""
-    assert said in err
-    assert len(err.splitlines()) == 1
-    assert not (tmp_path / "home").exists(), "nothing is begun"
+def test_of_a_conductor(words: list[str], said: str, refused: Refused) -> None:
+    refused("conductor", *words, said=said)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "which jobboard"),
+        (["--jobboard", BOARD, "--affinity", ""], "--affinity"),
+        (["--jobboard", BOARD, "--affinity", " "], "--affinity"),
+        (["--jobboard", BOARD, "--anti-affinity", "a\nb"], "--anti-affinity"),
+        (["--jobboard", BOARD, "--anti-affinity", 256 * "g"], "1 to 255"),
+        (["--jobboard", BOARD, "--memory", "0"], "--memory"),
+    ],
+)
+def test_of_a_submission(words: list[str], said: str, refused: Refused) -> None:
+    refused("submit", "vm", "--image", "tiny", *words, said=said)
+
+
+@pytest.mark.parametrize("limit", ["0", "-1"])
+def test_of_a_list(limit: str, refused: Refused) -> None:
+    refused("jobs", "--limit", limit, said="--limit")
