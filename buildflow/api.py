@@ -12,12 +12,13 @@ from concurrent.futures import Future
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from buildflow.audit import Audit as Audit
 from buildflow.audit import Auditor
 from buildflow.config import Settings
-from buildflow.drivers.world import World
+from buildflow.drivers.protocols import ComputeDriver
+from buildflow.drivers.world import LazyHosts, World
 from buildflow.engine.core import Engine, Handle, Handles
 from buildflow.engine.guard import Decision, Intention, decide
 from buildflow.engine.staging import UNDONE
@@ -49,14 +50,24 @@ class VmEngine(Engine):
 
     @property
     def world(self) -> World:
-        """The drivers, opened at first use. Raises HostUnusable when they can't be."""
+        """The drivers, opened at first use. Raises HostUnusable when they can't be.
+
+        Where conductors share hosts the one of this process is opened when it is needed: it may
+        have nothing to do with what is on theirs, and an embedded one keeps others out.
+        """
         with self._world_lock:
             if self._world is None:
-                self._world = self._open_world(self.settings)
-                if self._world.capacity is None:
-                    self._serve_shared_hosts(self._world)
-            world: World = self._world
-            return world
+                world = self._open_world(self.settings)
+                try:
+                    if world.capacity is None:
+                        self._serve_shared_hosts(world)
+                    if world.capacity is None:
+                        world.open_hosts()
+                except BaseException:
+                    world.close()
+                    raise
+                self._world = world
+            return cast(World, self._world)
 
     def build(
         self, request: BuildRequest | None = None, *, request_id: str | None = None, **fields: Any
@@ -214,7 +225,9 @@ def normalise_inputs(inputs: Row) -> Row:
 
 
 def open_world_of(settings: Settings, say: Callable[[str], None] = lambda _message: None) -> World:
-    """The drivers that the settings name. `say` is told, a line at a time, what to wait for."""
+    """The drivers that the settings name, each opened when it is needed. `say` is told, a line at
+    a time, what to wait for.
+    """
     from buildflow.drivers.registry import open_driver, simulates
 
     if simulates(settings):
@@ -224,17 +237,21 @@ def open_world_of(settings: Settings, say: Callable[[str], None] = lambda _messa
         if all(name in (None, "simulated") for name in named):
             return all_drivers(settings, say)
     compute = open_driver("compute", settings, say)
-    try:
-        compute.check()
-        return World(
-            computes=dict.fromkeys(compute.hosts(), compute),
-            network=partial(open_driver, "network", settings, say),
-            volume=partial(open_driver, "volume", settings, say),
-            image=partial(open_driver, "image", settings, say),
-        )
-    except BaseException:
-        compute.close()
-        raise
+
+    def opened() -> ComputeDriver:
+        try:
+            compute.check()
+        except BaseException:
+            compute.close()
+            raise
+        return compute
+
+    return World(
+        computes=LazyHosts(dict.fromkeys(compute.hosts(), opened)),
+        network=partial(open_driver, "network", settings, say),
+        volume=partial(open_driver, "volume", settings, say),
+        image=partial(open_driver, "image", settings, say),
+    )
 
 
 def open_engine(

@@ -1,6 +1,6 @@
 """Whether what a build has made can be undone from here, asked before anything of it is touched.
 
-Another cloud, another hypervisor, or credentials that may not detach: an undo would find nothing
+Another cloud, another hypervisor, another home, or credentials that may not detach: an undo would find nothing
 and call that gone, or take the guest away and leave its volume. So it is refused as a whole.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 from buildflow.drivers.world import World
 from buildflow.errors import HostUnusable
 from buildflow.flows.effects import KINDS
-from buildflow.flows.steps import elsewhere
+from buildflow.flows.origin import elsewhere
 
 
 def require_reach(world: World, effects: Iterable[dict[str, Any]]) -> None:
@@ -24,10 +24,9 @@ def require_reach(world: World, effects: Iterable[dict[str, Any]]) -> None:
         kind = KINDS.get(effect["kind"])
         if kind is None:
             continue  # of a flow that is not ours
-        facts = effect["facts"]
-        made, here = facts.get("place"), world.place(kind.service, facts)
-        if made is not None and made != here:
-            raise HostUnusable(f"{kind.what} is not within reach: {elsewhere(made, here)}")
+        reason = elsewhere(world, kind, effect["facts"])
+        if reason is not None:
+            raise HostUnusable(f"{kind.what} is not within reach: {reason}")
         services.add(kind.service)
     if "volume" in services:
         world.volume.check()

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from buildflow.drivers.protocols import ComputeDriver, Json
 from buildflow.drivers.world import World
 from buildflow.engine.step import Step
-from buildflow.flows.effects import KINDS
+from buildflow.flows.effects import KINDS, EffectKind
+from buildflow.flows.origin import elsewhere, origin
 
 
 class EffectStep(Step, abstract=True):
@@ -27,32 +28,21 @@ class EffectStep(Step, abstract=True):
         return world
 
     def origin(self, facts: Json) -> Json:
-        """Where it is made: in which cloud's project, by which hypervisor."""
-        place = self._place(facts)
-        return {} if place is None else {"place": place}
+        """Where it is made: in which cloud's project, by which hypervisor, in which folder."""
+        return origin(self.world, self._kind, facts)
 
     def elsewhere(self, facts: Json) -> str | None:
         """Why not, where the driver that would undo it is not the one that made it."""
-        made, here = facts.get("place"), self._place(facts)
-        if made is None or made == here:
-            return None
-        return elsewhere(made, here)
+        return elsewhere(self.world, self._kind, facts)
 
-    def _place(self, facts: Json) -> str | None:
+    @property
+    def _kind(self) -> EffectKind:
         assert self.kind is not None
-        return self.world.place(KINDS[self.kind].service, facts)
+        return KINDS[self.kind]
 
     def on(self, host: str) -> ComputeDriver:
         """The hypervisor of `host`."""
         return self.world.on(host)
-
-
-def elsewhere(made: str, here: str | None) -> str:
-    """What to tell who has come to the wrong place."""
-    return (
-        f"it was made by {made}, and this process speaks to {here or 'none of that kind'}: name the"
-        " same --connect and --os-cloud as then"
-    )
 
 
 class Enter(Step):

@@ -38,6 +38,10 @@ class LocalVolumeDriver:
     def __init__(self, directory: Path) -> None:
         self._records = VolumeRecords(directory)
 
+    def folder(self, kind: str, facts: Json) -> str | None:
+        """That of the volumes."""
+        return str(self._records.directory)
+
     def check(self) -> None:
         """Files need nothing."""
 

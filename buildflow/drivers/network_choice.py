@@ -28,13 +28,20 @@ class NetworkChoice:
 
     def place(self, facts: Json) -> str:
         """Of a port that is asked for, or of one that is there."""
-        port, request = facts.get("port"), facts.get("request")
-        if port is not None:
-            driver = self._for_port(port)
-        else:
-            driver = self._for_request(PortRequest(**(request or {"network": None})))
+        driver = self._for_facts(facts)
         place = getattr(driver, "place", None)
         return driver.name if place is None else str(place(facts))
+
+    def folder(self, kind: str, facts: Json) -> str | None:
+        """As the network's own driver."""
+        folder = getattr(self._for_facts(facts), "folder", None)
+        return None if folder is None else folder(kind, facts)
+
+    def _for_facts(self, facts: Json) -> NetworkDriver:
+        port, request = facts.get("port"), facts.get("request")
+        if port is not None:
+            return self._for_port(port)
+        return self._for_request(PortRequest(**(request or {"network": None})))
 
     def check(self) -> None:
         """See that the other one can be used."""

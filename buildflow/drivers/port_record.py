@@ -28,7 +28,7 @@ class PortRecords:
     """The ports in one directory."""
 
     def __init__(self, directory: Path) -> None:
-        self._directory = directory
+        self.directory = directory
 
     def find(self, key: str) -> PortRecord | None:
         """The port with this key, None when there is none; a file cut short by a loss of power is
@@ -58,10 +58,10 @@ class PortRecords:
 
     def all(self) -> Iterator[tuple[str, PortRecord]]:
         """Each port with its key."""
-        for path in sorted(self._directory.glob("*.json")):
+        for path in sorted(self.directory.glob("*.json")):
             record = self.find(path.stem)
             if record is not None:
                 yield path.stem, record
 
     def _path(self, key: str) -> Path:
-        return self._directory / f"{key}.json"
+        return self.directory / f"{key}.json"

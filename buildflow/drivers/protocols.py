@@ -140,7 +140,9 @@ Pause = Callable[[float], None]
 class Driver(Protocol):
     """What all drivers have. One that may speak to several clouds or hypervisors also has
     `place(facts)`: where the effect with these facts is, in words that tell those apart and are the
-    same in every process. Else its name will do.
+    same in every process. Else its name will do. One that keeps what it makes in files also has
+    `folder(kind, facts)`: the folder of this machine that holds the effect of this kind, as a
+    string; None for one that no file holds.
     """
 
     @property

@@ -40,6 +40,10 @@ class UserNetworkDriver:
     def __init__(self, directory: Path) -> None:
         self._records = PortRecords(directory)
 
+    def folder(self, kind: str, facts: Json) -> str | None:
+        """That of the ports."""
+        return str(self._records.directory) if kind == "port" else None
+
     def check(self) -> None:
         """QEMU and the kernel bring all of it."""
 

@@ -60,6 +60,11 @@ class LazyHosts(Mapping[str, ComputeDriver]):
         return len(self._makers)
 
 
+def _opened(computes: Mapping[str, ComputeDriver]) -> Mapping[str, ComputeDriver]:
+    """Those that have been needed so far."""
+    return computes.opened if isinstance(computes, LazyHosts) else computes
+
+
 class World:
     """What the flows act on: hypervisors by host, and the services they share.
 
@@ -99,14 +104,18 @@ class World:
 
     def is_open(self, host: str) -> bool:
         """Whether the hypervisor of `host` has been needed so far."""
-        computes = self.computes
-        return host in (computes.opened if isinstance(computes, LazyHosts) else computes)
+        return host in _opened(self.computes)
+
+    def open_hosts(self) -> None:
+        """Open every hypervisor that a new build may be placed on. Raises HostUnusable."""
+        for host in self.hosts:
+            self.on(host)
 
     def stand_by(self, makers: Mapping[str, Callable[[], ComputeDriver]]) -> None:
         """Serve further hosts, though only to finish or remove what is on them."""
-        own = dict(self.computes)
+        own = self.computes
         both = LazyHosts({**{host: partial(own.__getitem__, host) for host in own}, **makers})
-        both.opened.update(own)
+        both.opened.update(_opened(own))
         self.computes = both
         self._standby |= makers.keys()
 
@@ -146,9 +155,19 @@ class World:
         """
         if service == "capacity":
             return None
-        driver: Any = self.on(facts["host"]) if service == "compute" else self._service(service)
+        driver = self._driver(service, facts)
         place = getattr(driver, "place", None)
         return str(driver.name if place is None else place(facts))
+
+    def folder(self, service: str, kind: str, facts: Mapping[str, Any]) -> str | None:
+        """In which folder of this machine that driver has it or would: see the protocol."""
+        if service == "capacity":
+            return None
+        folder = getattr(self._driver(service, facts), "folder", None)
+        return None if folder is None else folder(kind, facts)
+
+    def _driver(self, service: str, facts: Mapping[str, Any]) -> Any:
+        return self.on(facts["host"]) if service == "compute" else self._service(service)
 
     def drivers(self, *, opened: bool = False) -> Iterator[Driver]:
         """Each driver once, of the hosts that are not only stood by for; with `opened` those that
@@ -157,8 +176,7 @@ class World:
         seen: set[int] = set()
         if opened:
             services = list(self._opened.values())
-            hosts = self.computes
-            computes = list((hosts.opened if isinstance(hosts, LazyHosts) else hosts).values())
+            computes = list(_opened(self.computes).values())
         else:
             services = [self._service(name) for name in self._services]
             computes = [self.computes[host] for host in self.hosts]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from buildflow.faults.injector import Injector
 
 # calls that touch nothing outside, or that only an oracle makes
-_NO_POINT = frozenset({"check", "close", "inventory", "hosts", "to_xml"})
+_NO_POINT = frozenset({"check", "close", "inventory", "hosts", "to_xml", "place", "folder"})
 
 
 class Seen:

@@ -64,6 +64,25 @@ def test_a_disk_that_another_machine_has_locked(own_stage: Stage, image: Path) -
     own_stage.delete("vm")
 
 
+def test_from_another_home_nothing_is_called_gone_that_is_not(
+    own_stage: Stage, image: Path
+) -> None:
+    before = own_stage.footprint()
+    assert own_stage.build("vm", "--image", str(image)).code == 0
+    there = own_stage.footprint()
+    other = Stage(
+        own_stage.home.parent / "other", connect=f"qemu:///embed?root={own_stage.home}/embed"
+    )
+    other.home.mkdir(mode=0o755)
+    ran = other.run("--store", f"sqlite:///{own_stage.home}/buildflow.sqlite", "delete", "vm")
+    assert ran.code == 4
+    assert f"not within reach: it is in {own_stage.home}/instances, " in ran.line
+    assert "the same --home" in ran.line
+    assert own_stage.footprint() == there
+    own_stage.delete("vm")
+    assert own_stage.footprint() == before
+
+
 @contextmanager
 def locked(disk: Path) -> Iterator[None]:
     """A QEMU that has the disk open for writing."""

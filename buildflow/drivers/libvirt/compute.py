@@ -84,6 +84,12 @@ class LibvirtDriver:
         """The hypervisor."""
         return self.connection.place
 
+    def folder(self, kind: str, facts: Json) -> str | None:
+        """That of instance directories, and of secrets where they are files."""
+        if kind == "directory":
+            return str(self.directories.root)
+        return self._secrets.files if kind == "secret" else None
+
     def check(self) -> None:
         """Open the connection and look for qemu-img and a way in for QEMU. Raises HostUnusable."""
         if shutil.which("qemu-img") is None:

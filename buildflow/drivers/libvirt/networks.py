@@ -48,6 +48,10 @@ class LibvirtNetworkDriver:
         """The hypervisor that has the networks."""
         return f"the networks of {self._connection.place}"
 
+    def folder(self, kind: str, facts: Json) -> str | None:
+        """That of the ports."""
+        return str(self._records.directory) if kind == "port" else None
+
     def check(self) -> None:
         """Open the connection. Raises HostUnusable."""
         self._connection.open()
