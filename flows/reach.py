@@ -1,7 +1,8 @@
 """Whether what a build has made can be undone from here, asked before anything of it is touched.
 
-Another cloud, another hypervisor, another home, or credentials that may not detach: an undo would find nothing
-and call that gone, or take the guest away and leave its volume. So it is refused as a whole.
+Another cloud, another hypervisor, another home, or credentials that may not detach: an undo would
+find nothing and call that gone, or take the guest away and leave its volume. So it is refused as a
+whole.
 """
 
 from __future__ import annotations

@@ -88,6 +88,7 @@ def cancel(
         ownerless = shown["status"] in ("queued", "running", "rolling_back") and (
             not engine.owner_lives(engine.store.find(row["id"]))
         )
+        has_job = _has_job(engine, row["id"])
     if invocation.json:
         invocation.document(shown)
     what = called(shown)
@@ -98,10 +99,10 @@ def cancel(
         tell_build(invocation, shown)
         return RESIDUE
     if ownerless:
-        line = (
-            f"{what} will be rolled back; its process has died: `buildflow resume {what}` does it"
+        who = "no conductor has taken it yet" if has_job else "its process has died"
+        tell_lines(
+            "stderr", [f"{what} will be rolled back; {who}: `buildflow resume {what}` does it"]
         )
-        tell_lines("stderr", [line])
         return UNUSABLE
     if not invocation.json and not invocation.quiet:
         ended = shown["status"] == "rolled_back"
@@ -183,17 +184,26 @@ def _audit_lines(audit: dict[str, list[dict[str, Any]]]) -> Any:
 
 
 def _until_ended(engine: Any, build: str) -> Row:
-    """Watch the store until the build has ended, its process has died, or we have waited enough."""
+    """Watch the store until the build has ended, its process has died, or we have waited enough.
+
+    One that conductors carry out is taken up by the next of them.
+    """
     from buildflow.engine.core import ENDED
 
     deadline = engine.clock.monotonic() + CANCEL_WAIT_S
     while True:
         row: Row = engine.store.find(build)
-        over = row["status"] in ENDED or not engine.owner_lives(row)
+        over = row["status"] in ENDED or not (engine.owner_lives(row) or _has_job(engine, build))
         if over or engine.clock.monotonic() > deadline:
             shown: Row = engine.show(build)
             return shown
         engine.clock.sleep(0.1)
+
+
+def _has_job(engine: Any, build: str) -> bool:
+    from buildflow.distributed.jobs import Jobs
+
+    return Jobs(engine.store, engine.clock).row(build) is not None
 
 
 def _end(

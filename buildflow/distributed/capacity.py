@@ -27,7 +27,7 @@ from buildflow.drivers.protocols import Demand, Thing
 from buildflow.engine.clock import Clock, stamp
 from buildflow.engine.schema import builds, claims, hosts
 from buildflow.engine.store import Row, Store
-from buildflow.errors import Exhausted, StaleOwner
+from buildflow.errors import BadInput, Exhausted, StaleOwner
 
 UP, DOWN, DISABLED = "up", "down", "disabled"
 # its own conductor is gone, and another one finishes what is on it
@@ -111,6 +111,32 @@ class Capacity:
             return known
 
         return transact(self._store, work)
+
+    def forget_host(self, name: str) -> None:
+        """Take a host that is no more off the list. Raises BadInput: it is not known, a conductor
+        serves it, or builds have room on it.
+        """
+
+        def work(connection: Connection) -> None:
+            # who claims room on it touches its row first
+            mine = hosts.c.name == name
+            connection.execute(update(hosts).where(mine).values(seq=hosts.c.seq + 1))
+            row = connection.execute(select(hosts).where(mine)).mappings().first()
+            if row is None:
+                raise BadInput(f"no host is named {name!r}; `buildflow hosts` lists them")
+            if row["seen_at"] >= _silent_since(self._clock.now()):
+                raise BadInput(
+                    f"host {name!r} was offered at {row['seen_at']}: stop its conductor first, and"
+                    f" wait {SILENT_S:g} s"
+                )
+            used = select(func.count()).select_from(claims).where(claims.c.host == name)
+            builds_there = connection.execute(used).scalar_one()
+            if builds_there:
+                raise BadInput(f"host {name!r} has {builds_there} builds on it: delete them first")
+            connection.execute(delete(hosts).where(mine))
+
+        transact(self._store, work)
+        self._shared.discard(name)
 
     def shares(self, host: str) -> bool:
         """Whether a host belongs to conductors, so that room on it must be claimed."""

@@ -235,6 +235,10 @@ def hosts(
     enable: Annotated[
         list[str] | None, typer.Option(metavar="NAME", help="Place builds on it again.")
     ] = None,
+    forget: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Take one off the list that is no more."),
+    ] = None,
 ) -> int:
     """List hosts and the room they have."""
     from buildflow.distributed.capacity import DISABLED, UP, Capacity
@@ -247,6 +251,8 @@ def hosts(
                 reason = "disabled by hand" if state == DISABLED else None
                 if not capacity.mark(each, state, reason):
                     raise BadInput(f"no host is named {each!r}; `buildflow hosts` lists them")
+        for each in forget or ():
+            capacity.forget_host(each)
         rows = capacity.listed()
     if invocation.json:
         invocation.document(rows)

@@ -212,17 +212,17 @@ class Conductor:
         """Whether a job is ours to try now; see the module."""
         if row is None or intention_of(row) is None or row["job"] == ASIDE:
             return True  # to be taken off the board
-        if self.jobs.must_wait(row):
-            return False
         host = row["host"]
         deadline = row["deadline_at"]
         late = deadline is not None and deadline < stamp(self.engine.clock.now())
+        if host is None and (late or row["stop"] is not None):
+            return True  # whatever it waits for: there is nothing to undo
+        if self.jobs.must_wait(row):
+            return False
         if host is not None:
             ours = host in self.engine.world.computes and host not in self._sick
             to_end = late or (row["stop"] is not None and row["status"] not in ENDED)
             return ours or (to_end and not self.capacity.alive(host))
-        if late or row["stop"] is not None:
-            return True
         return self._has_room(row)
 
     def _has_room(self, row: Row) -> bool:

@@ -129,15 +129,24 @@ class Jobs:
         return transact(self._store, lambda c: int(c.execute(statement).scalar_one()))
 
     def asked(self, limit: int = 100) -> list[str]:
-        """Builds that somebody who has no jobboard asked for: now ours to put on the board."""
-        found = select(jobs.c.build).where(jobs.c.state == ASKED).limit(limit)
+        """Builds that somebody who has no jobboard asked for: now ours to put on the board.
+
+        So are those that stand aside before they have begun, and are to stop.
+        """
+        b = builds.c
+        to_stop = exists().where(
+            (b.id == jobs.c.build) & (b.status == "queued") & b.stop.is_not(None)
+        )
+        wanted = (jobs.c.state == ASKED) | ((jobs.c.state == ASIDE) & to_stop)
+        found = select(jobs.c.build, jobs.c.state).where(wanted).limit(limit)
+        values = {"state": POSTED, "tries": 0, "not_before": None}
 
         def work(connection: Connection) -> list[str]:
             mine = []
-            for build in connection.execute(found).scalars().all():
+            for build, state in connection.execute(found).all():
                 # of two conductors that see it, one posts it
-                row = (jobs.c.build == build) & (jobs.c.state == ASKED)
-                if connection.execute(update(jobs).where(row).values(state=POSTED)).rowcount:
+                row = (jobs.c.build == build) & (jobs.c.state == state)
+                if connection.execute(update(jobs).where(row).values(**values)).rowcount:
                     mine.append(build)
             return mine
 

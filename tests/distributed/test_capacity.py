@@ -15,7 +15,7 @@ from buildflow.distributed.jobs import Jobs
 from buildflow.distributed.placement import NO_ROOM
 from buildflow.drivers.protocols import Demand
 from buildflow.engine.clock import VirtualClock
-from buildflow.errors import Exhausted, StaleOwner
+from buildflow.errors import BadInput, Exhausted, StaleOwner
 from buildflow.flows.request import parse_request
 
 
@@ -127,6 +127,27 @@ def test_a_host_that_nobody_offers_is_down_until_it_is_offered_again(tmp_path: P
         assert (row["state"], row["reason"]) == (UP, None)
         capacity.attend("h", "too late")
         assert capacity.listed()[0]["state"] == UP, "its own conductor serves it"
+
+
+def test_a_host_is_forgotten_when_nobody_serves_it_and_nothing_is_on_it(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    with VmEngine(Settings(home=tmp_path), clock=clock, watch_s=None) as engine:
+        capacity = Capacity(engine.store, clock)
+        capacity.offer(HostRow("h", "sim:///", vcpus=8, memory_mib=8192, disk_gib=9))
+        (build,) = _builds(engine, 1)
+        capacity.claim("k", build, "h", Demand(1, 1024))
+        with pytest.raises(BadInput, match="stop its conductor first"):
+            capacity.forget_host("h")
+        clock.sleep(SILENT_S + 1)
+        with pytest.raises(BadInput, match="has 1 builds on it"):
+            capacity.forget_host("h")
+        assert capacity.shares("h")
+        capacity.release("k")
+        capacity.forget_host("h")
+        assert capacity.listed() == []
+        assert not capacity.shares("h")
+        with pytest.raises(BadInput, match="no host is named 'h'"):
+            capacity.forget_host("h")
 
 
 def test_a_sick_host_says_why_and_a_disabled_one_stays_so(engine: VmEngine) -> None:

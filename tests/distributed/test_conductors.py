@@ -198,6 +198,23 @@ def test_a_job_that_cannot_be_carried_out_stands_aside_and_is_listed(
     fleet.start("a")
     fleet.until(lambda: not fleet.board.posted(), "job taken off the board", 30)
     assert fleet.statuses() == {build: "queued"}, "not dropped, and not built"
+    code, _, said = fleet.run("cancel", "vm", "--no-wait")
+    assert code == 4
+    assert "no conductor has taken it yet" in said
+    fleet.until(fleet.all_ended, "end", 30)
+    assert fleet.statuses() == {build: "rolled_back"}
+    fleet.until(lambda: not fleet.jobs.listed(), "no jobs", 30)
+
+
+def test_a_job_that_stood_aside_is_tried_again_when_it_is_asked_for(
+    new_fleet: Callable[..., Fleet],
+) -> None:
+    fleet = new_fleet()
+    build = fleet.submit("vm", memory_mib=64)
+    row = fleet.jobs.glance(build)
+    assert row is not None
+    assert fleet.jobs.failed(row, "a reason", max_tries=1)
+    fleet.start("a")
     fleet.call("jobs", "--retry", "vm")
     fleet.until(fleet.all_ended, "end", 60)
     assert fleet.statuses() == {build: "complete"}

@@ -19,6 +19,13 @@ pytestmark = [
 ]
 
 
+def wait_longer(fleet: Fleet) -> None:
+    """Builds that wait for room have waited for long, and are not looked at for a minute."""
+    with fleet.engine.store.engine.begin() as connection:
+        later = stamp(fleet.engine.clock.now() + timedelta(seconds=60))
+        connection.execute(update(jobs).values(tries=6, not_before=later))
+
+
 def test_each_build_goes_where_there_is_room(new_fleet: Callable[..., Fleet]) -> None:
     fleet = new_fleet()
     fleet.start("a", hosts=["h1", "h2"], sizes="vcpus=9,memory=256")
@@ -36,15 +43,24 @@ def test_each_build_goes_where_there_is_room(new_fleet: Callable[..., Fleet]) ->
     assert waiting["status"] == "queued"
     assert "no host has room" in waiting["reason"]
     assert "h2: 0 MiB of memory free, 64 MiB wanted" in waiting["reason"]
-    # it has waited for long, and is not looked at again for a minute
-    with fleet.engine.store.engine.begin() as connection:
-        later = stamp(fleet.engine.clock.now() + timedelta(seconds=60))
-        connection.execute(update(jobs).values(tries=6, not_before=later))
+    wait_longer(fleet)
     # a machine that is deleted makes room for it
     gone = next(build for build in builds if fleet.statuses()[build] == "complete")
     assert fleet.call("delete", gone)["status"] == "rolled_back"
     fleet.until(lambda: fleet.statuses()[waiting["build"]] == "complete", "the last build", 30)
     assert_each_effect_made_once(fleet, builds)
+
+
+def test_a_build_that_waits_for_room_is_cancelled_at_once(
+    new_fleet: Callable[..., Fleet],
+) -> None:
+    fleet = new_fleet()
+    fleet.start("a", hosts=["h1"], sizes="vcpus=1")
+    fleet.submit("vm", memory_mib=64, vcpus=2)
+    fleet.until(lambda: any(row["reason"] for row in fleet.jobs.listed()), "reason", 30)
+    wait_longer(fleet)
+    code, out, _ = fleet.run("cancel", "vm")
+    assert (code, out) == (0, "vm is rolled back\n")
 
 
 def test_groups_from_the_command_line(new_fleet: Callable[..., Fleet]) -> None:

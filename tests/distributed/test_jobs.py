@@ -128,6 +128,21 @@ def test_what_is_asked_for_is_taken_once(engine: VmEngine, jobs: Jobs) -> None:
     assert jobs.asked() == []
 
 
+def test_one_that_stood_aside_is_taken_up_again_when_it_is_to_stop(
+    engine: VmEngine, jobs: Jobs
+) -> None:
+    stays, stops = (accepted(engine, name) for name in ("stays", "stops"))
+    for build in (stays, stops):
+        jobs.post(build)
+        assert jobs.failed(seen(jobs, build), "no room", max_tries=1)
+    assert jobs.asked() == []
+    assert engine.cancel(stops)
+    assert jobs.asked() == [stops]
+    assert jobs.asked() == []
+    assert (seen(jobs, stops)["job"], seen(jobs, stops)["tries"]) == (POSTED, 0)
+    assert seen(jobs, stays)["job"] == ASIDE
+
+
 def test_a_lost_job_is_posted_again_by_one(
     engine: VmEngine, jobs: Jobs, clock: VirtualClock
 ) -> None:
