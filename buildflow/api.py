@@ -27,7 +27,7 @@ from buildflow.errors import HostUnusable
 from buildflow.flows.build import build_flow, normalise
 from buildflow.flows.delete import delete_flow
 from buildflow.flows.prebuild import validate
-from buildflow.flows.reach import require_reach
+from buildflow.flows.reach import require_place, require_reach
 from buildflow.flows.request import BuildRequest, parse_request
 
 WorldFactory = Callable[[Settings], World]
@@ -147,11 +147,20 @@ class VmEngine(Engine):
         return super().take_up(row, intention)
 
     def _require_reach(self, row: Row) -> None:
-        if not _is_a_machine(row):
-            return
-        left = [each for each in self.store.effects(row["id"]) if each["state"] != UNDONE]
+        left = self._left_of(row)
         if left:
             require_reach(self.world, left)
+
+    def require_place(self, build: str) -> None:
+        """Raise OutOfReach, with the cure, where what a build has made is not to be undone from
+        here: by other credentials, on another hypervisor, in another home. Touches nothing.
+        """
+        require_place(self.world, self._left_of(self.store.find(build)))
+
+    def _left_of(self, row: Row) -> list[Row]:
+        if not _is_a_machine(row):
+            return []
+        return [each for each in self.store.effects(row["id"]) if each["state"] != UNDONE]
 
     def cleanup(self, name: str | None = None) -> Handles:
         """See Engine.cleanup. What is on the host of a conductor that lives is left to it."""

@@ -151,6 +151,10 @@ class HostElsewhere(HostUnusable):
     """This process does not serve the host, and waiting will not change that."""
 
 
+class OutOfReach(HostUnusable):
+    """What a build has made is elsewhere; whoever can reach it is to undo it."""
+
+
 class HypervisorBusy(HostUnusable):
     """Another process holds the embedded hypervisor's root, and did not let go in time."""
 

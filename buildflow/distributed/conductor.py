@@ -38,7 +38,7 @@ from buildflow.engine.clock import stamp
 from buildflow.engine.guard import Intention
 from buildflow.engine.run import LOST
 from buildflow.engine.store import ENDED, Row
-from buildflow.errors import BuildflowError, Exhausted, StaleOwner, StoreError
+from buildflow.errors import BuildflowError, Exhausted, OutOfReach, StaleOwner, StoreError
 from buildflow.redact import without_credentials
 
 LOG: Final = logging.getLogger(__name__)
@@ -99,6 +99,7 @@ class Conductor:
         self._ahead: deque[tuple[Posting, Row | None]] = deque()
         self._ahead_at = 0.0
         self._sick: dict[str, str] = {}  # hosts of ours that can't be used, and why
+        self._elsewhere: set[str] = set()  # builds on our hosts that are not within our reach
         self._said: set[str] = set()
 
     # --- the loop --------------------------------------------------------------------------------
@@ -212,6 +213,8 @@ class Conductor:
         """Whether a job is ours to try now; see the module."""
         if row is None or intention_of(row) is None or row["job"] == ASIDE:
             return True  # to be taken off the board
+        if row["id"] in self._elsewhere:
+            return False
         host = row["host"]
         deadline = row["deadline_at"]
         late = deadline is not None and deadline < stamp(self.engine.clock.now())
@@ -290,6 +293,9 @@ class Conductor:
         if work.lost or self._handing_over.is_set():
             self._give_back(work)
             return None
+        if not self._within_reach(row, name):
+            self._give_back(work)
+            return None
         self._event(f"{name}: claimed by {self.board.who}")
         if row["tries"]:
             self.jobs.taken(build)
@@ -317,6 +323,24 @@ class Conductor:
         self.jobs.forget(row)
         self._patiently(lambda: self.board.consume(work.posting))
         return status
+
+    def _within_reach(self, row: Row, name: str) -> bool:
+        """Whether what the build has made is where we would look for it.
+
+        Not so for a conductor that serves the same host with another home or cloud than the one
+        that began; it leaves the job to those that can do it, and counts no try.
+        """
+        if row["status"] == "queued" or row["host"] not in self.engine.world.computes:
+            return True
+        try:
+            self.engine.require_place(row["id"])
+        except OutOfReach as error:
+            self._elsewhere.add(row["id"])
+            self._event(f"{name}: {error.summary}; left to others")
+            return False
+        except BuildflowError:
+            pass  # a hypervisor that is down: to be told, and counted, as what the run meets
+        return True
 
     def _other_holder(self, row: Row) -> str | None:
         """Who else has a claim on the build that we have just claimed a job of.

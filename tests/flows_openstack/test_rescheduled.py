@@ -55,17 +55,20 @@ def fleet(
     client.Redis.from_url(redis.url).flushdb()
     jobboard = f"redis://127.0.0.1:{redis.port}/0"
     with Fleet(bed.home, postgresql.new_database(), jobboard) as fleet:
-        memory = {"h1": 2048, "h2": 1024}
         for name in ("a", "b"):
-            served = [
-                f"{host}={daemon.uri},vcpus=4,memory={memory[host]},disk=10"
-                for host, daemon in daemons.items()
-            ]
-            words = [word for each in served for word in ("--host", each)]
-            fleet.start(name, hosts=[], arguments=words)
+            fleet.start(name, hosts=[], arguments=serving(daemons))
         fleet.await_start("a", "b")
         fleet.until(lambda: len(fleet.capacity.listed()) == 2, "both hosts", 90)
         yield fleet
+
+
+def serving(daemons: dict[str, PrivateLibvirtd]) -> list[str]:
+    """The options of a conductor that serves both hosts."""
+    memory = {"h1": 2048, "h2": 1024}
+    words = []
+    for host, daemon in daemons.items():
+        words += ["--host", f"{host}={daemon.uri},vcpus=4,memory={memory[host]},disk=10"]
+    return words
 
 
 @dataclass(frozen=True)
@@ -181,3 +184,28 @@ def test_when_it_dies_on_every_host_all_is_as_it_was(
     assert domains(daemons) == {"h1": [], "h2": []}
     assert files_below(bed.home / "instances") == []
     assert list(fleet.capacity.inventory()) == []
+
+
+def test_a_conductor_of_another_home_leaves_it_to_one_that_can_finish_it(
+    bed: Bed, fleet: Fleet, daemons: dict[str, PrivateLibvirtd], mine: Mine
+) -> None:
+    build = submit(fleet, mine)
+    await_guest(fleet, build, "h1")
+    (first,) = [name for name in ("a", "b") if fleet.claimed(name)]
+    (second,) = {"a", "b"} - {first}
+    fleet.freeze(second)
+    fleet.kill(first)
+    with open_directory("bf-other-") as other:
+        fleet.start("c", hosts=[], arguments=serving(daemons), home=other)
+        fleet.until(lambda: fleet.says("c", "left to others"), "refusal", 60)
+        assert f"it is in {bed.home}/instances" in fleet.log("c")
+        fleet.send(second, signal.SIGCONT)
+        fleet.until(fleet.all_ended, "end", 240)
+        assert fleet.claimed("c") == []
+        assert "web" in fleet.claimed(second)
+        row = fleet.engine.show(build)
+        bed.is_up(row)
+        assert domains(daemons) == {"h1": [build], "h2": []}
+        fleet.kill("c")
+    assert fleet.call("delete", build)["status"] == "rolled_back"
+    bed.nothing_is_left(fleet.engine.show(build), kept_ports=1, look_at_hypervisor=False)
