@@ -44,9 +44,10 @@ class OverHosts(retry.Retry):  # type: ignore[misc]
         """The next host. Raises Exhausted when none of those that are shared can take it."""
         untried = self._untried(history)
         capacity = self.run.world.capacity
-        if capacity is None or not self.demand or not capacity.shares(untried[0]):
-            return untried[0]
         tried = [host for host, _ in history]
+        # where one is shared all are: one that the store does not list has no room to claim
+        if capacity is None or not self.demand or not any(map(capacity.shares, [*tried, *untried])):
+            return untried[0]
         demand = Demand(**self.demand)
         return str(capacity.place(demand, [*tried, *untried], tried, self.run.id))
 

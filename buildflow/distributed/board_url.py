@@ -39,7 +39,10 @@ def board_conf(url: str) -> tuple[str, dict[str, Any]]:
         )
     path = parts.path.strip("/")
     if kind == "zookeeper":
-        return kind, _zookeeper(parts.netloc.rpartition("@")[2], path, user, password)
+        hosts = parts.netloc.rpartition("@")[2]
+        if any(":" in each and not _is_port(each.rpartition(":")[2]) for each in hosts.split(",")):
+            raise BadInput(f"{shown!r}: a port is a number from 1 to 65535")
+        return kind, _zookeeper(hosts, path, user, password)
     try:
         host, port = parts.hostname or "127.0.0.1", parts.port or _PORTS[kind]
     except ValueError:
@@ -52,6 +55,10 @@ def board_conf(url: str) -> tuple[str, dict[str, Any]]:
         "host": host, "port": port, "path": path or "buildflow", "timeout": ANSWER_S,
         "protocol": "https" if parts.scheme == "etcds" else "http", "api_path": "/v3/",
     }  # fmt: skip
+
+
+def _is_port(text: str) -> bool:
+    return text.isdecimal() and 1 <= int(text) <= 65535
 
 
 def _redis(

@@ -128,7 +128,10 @@ def conductor(
     expiry: Annotated[
         float,
         typer.Option(
-            metavar="S", min=1.0, help="How long after its death others take its builds over."
+            metavar="S",
+            min=1.0,
+            max=86400.0,
+            help="How long after its death others take its builds over.",
         ),
     ] = 10.0,
     metrics_port: Annotated[

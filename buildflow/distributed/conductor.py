@@ -99,7 +99,8 @@ class Conductor:
         self._ahead: deque[tuple[Posting, Row | None]] = deque()
         self._ahead_at = 0.0
         self._sick: dict[str, str] = {}  # hosts of ours that can't be used, and why
-        self._elsewhere: set[str] = set()  # builds on our hosts that are not within our reach
+        # jobs on our hosts that are beyond our reach; one posted anew is looked at anew
+        self._elsewhere: set[tuple[str, str]] = set()
         self._said: set[str] = set()
 
     # --- the loop --------------------------------------------------------------------------------
@@ -213,7 +214,7 @@ class Conductor:
         """Whether a job is ours to try now; see the module."""
         if row is None or intention_of(row) is None or row["job"] == ASIDE:
             return True  # to be taken off the board
-        if row["id"] in self._elsewhere:
+        if (row["id"], row["posted_at"]) in self._elsewhere:
             return False
         host = row["host"]
         deadline = row["deadline_at"]
@@ -297,7 +298,7 @@ class Conductor:
             self._give_back(work)
             return None
         self._event(f"{name}: claimed by {self.board.who}")
-        if row["tries"]:
+        if row["tries"] or row["reason"] is not None:
             self.jobs.taken(build)
         try:
             self.engine.carry_out(build, intention, take_over=True)
@@ -335,7 +336,8 @@ class Conductor:
         try:
             self.engine.require_place(row["id"])
         except OutOfReach as error:
-            self._elsewhere.add(row["id"])
+            self._elsewhere.add((row["id"], row["posted_at"]))
+            self.jobs.note(row["id"], error.summary)
             self._event(f"{name}: {error.summary}; left to others")
             return False
         except BuildflowError:
@@ -462,6 +464,9 @@ class Conductor:
                         self.board.post(build)
             except BuildflowError as error:
                 self._event_once(error.summary)
+            except Exception as error:  # nobody would notice that this thread has died
+                LOG.exception("mend board")
+                self._event_once(without_credentials(repr(error)))
 
     def _event(self, line: str) -> None:
         self._on_event(line)

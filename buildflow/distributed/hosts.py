@@ -7,8 +7,9 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from buildflow.config import Settings
 from buildflow.distributed.capacity import HostRow
@@ -22,6 +23,8 @@ from buildflow.redact import without_credentials
 
 # as Nova's cpu_allocation_ratio: a guest's processor is seldom busy
 VCPUS_PER_CPU: Final = 4
+# what a column of the store takes
+SIZE_MAX: Final = 2**31 - 1
 _SIMULATED = {"vcpus": 64, "memory_mib": 256 * 1024, "disk_gib": 4096}
 _KEYS: Final = {"vcpus": "vcpus", "memory": "memory_mib", "disk": "disk_gib"}
 
@@ -43,14 +46,17 @@ def parse_host(text: str) -> Host:
     name, equals, uri = address.partition("=")
     if not equals or "://" in name or ":" in name:
         uri, name = address, ""
-    if ":" not in uri:
+    if ":" not in uri or (equals and uri is not address and not name):
         raise BadInput(f"--host {text!r}: give NAME=URI, such as h1=qemu:///embed?root=/srv/h1")
     refuse_password(uri)
     sizes: dict[str, int] = {}
     for pair in pairs:
         key, _, value = pair.partition("=")
-        if key not in _KEYS or not value.isdigit() or int(value) < 1:
-            raise BadInput(f"--host {text!r}: {pair!r} is none of vcpus=N, memory=MIB, disk=GIB")
+        if key not in _KEYS or not value.isdecimal() or not 1 <= int(value) <= SIZE_MAX:
+            raise BadInput(
+                f"--host {text!r}: {pair!r} is none of vcpus=N, memory=MIB, disk=GIB with a number"
+                f" from 1 to {SIZE_MAX}"
+            )
         sizes[_KEYS[key]] = int(value)
     return Host(name or _default_name(uri), uri, **sizes)
 
@@ -175,13 +181,21 @@ def require_one_root(hosts: Sequence[Host]) -> None:
 
 
 def require_served(hosts: Sequence[Host], settings: Settings) -> None:
-    """Refuse a URI that is not one of libvirt's QEMU driver, if that is to serve. Raises BadInput.
+    """Refuse a URI that is not one of libvirt's QEMU driver, if that is to serve, and a simulated
+    world without a file. Raises BadInput.
 
     A conductor would take the host for one that is down, and wait for it.
     """
     from buildflow.drivers.registry import ALIASES, default_name
 
     for host in hosts:
+        if is_simulated(host):
+            path = Path(unquote(urlsplit(host.uri).path) or "/")
+            if path.is_dir() or not path.parent.is_dir():
+                raise BadInput(
+                    f"host {host.name}: {host.uri} names no file in a directory that is there: give"
+                    " sim:///DIRECTORY/world.jsonl"
+                )
         its = _settings_of(settings, host)
         driver = its.compute_driver or default_name("compute", its)
         if ALIASES["compute"].get(driver, driver) == "libvirt":

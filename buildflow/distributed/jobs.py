@@ -98,6 +98,11 @@ class Jobs:
         statement = update(jobs).where(as_seen).values(**values)
         return transact(self._store, lambda c: int(c.execute(statement).rowcount)) > 0 and aside
 
+    def note(self, build: str, reason: str) -> None:
+        """Say why somebody leaves a job to others; no try is counted."""
+        statement = update(jobs).where(jobs.c.build == build).values(reason=reason)
+        transact(self._store, lambda c: c.execute(statement))
+
     def taken(self, build: str) -> None:
         """Somebody is at work on it: why it waited holds no more. Its tries are still counted."""
         values = {"reason": None, "not_before": None}
@@ -209,7 +214,7 @@ def wake(connection: Connection) -> None:
     connection.execute(update(jobs).where(jobs.c.build.in_(waiting)).values(**values))
 
 
-_OF_THE_JOB: Final = ("tries", "not_before", "posted_at")
+_OF_THE_JOB: Final = ("tries", "not_before", "reason", "posted_at")
 
 
 def _glance() -> Any:

@@ -10,6 +10,8 @@ from buildflow.drivers.protocols import Demand
 from buildflow.errors import Exhausted
 
 NO_ROOM: Final = "no host has room"
+# of how many hosts the reason is told: it is stored with each job that waits
+TOLD: Final = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,7 @@ class Room:
 def choose(rooms: Sequence[Room], demand: Demand, tried: Sequence[str]) -> str:
     """The host with the most free memory, then vcpus, then by name, of those not tried yet.
 
-    Raises Exhausted with each host's reason when none can take it.
+    Raises Exhausted with the reasons of the first `TOLD` hosts when none can take it.
     """
     reasons: list[str] = []
     able: list[Room] = []
@@ -59,7 +61,8 @@ def choose(rooms: Sequence[Room], demand: Demand, tried: Sequence[str]) -> str:
         else:
             reasons.append(f"{room.host}: {refusal}")
     if not able:
-        told = "; ".join(reasons) if reasons else "there is none"
+        more = [f"and {len(reasons) - TOLD} more"] if len(reasons) > TOLD else []
+        told = "; ".join([*reasons[:TOLD], *more]) if reasons else "there is none"
         raise Exhausted(f"{NO_ROOM} ({told})", driver="capacity")
     best = min(able, key=lambda r: (-r.memory_mib, -r.vcpus, -r.disk_gib, r.host))
     return best.host

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from buildflow.api import VmEngine
 
 LOOK_S: Final = 0.2
+# how long a job that a conductor has left to others waits for one of those
+REFUSED_S: Final = 10.0
 
 
 def demand_of(inputs: Mapping[str, Any]) -> Demand:
@@ -56,7 +58,8 @@ def host_served(engine: VmEngine, row: Row) -> bool:
 def ask(engine: VmEngine, row: Row, intention: Intention) -> Handle:
     """Have a conductor delete or clean up a build that has ended; returns at once.
 
-    The handle raises HostUnusable when the host's conductor goes away before it is done.
+    The handle raises HostUnusable when the host's conductor goes away before it is done, or those
+    that live can't do it; it stays asked for.
     """
     if intention is Intention.DELETE:
         engine.store.request_stop(row["id"], "deleted")
@@ -77,6 +80,7 @@ def ask(engine: VmEngine, row: Row, intention: Intention) -> Handle:
 
 def _await(engine: VmEngine, build: str, intention: Intention) -> None:
     jobs = Jobs(engine.store, engine.clock)
+    refused_at: float | None = None
     while True:
         job = jobs.row(build)
         row = engine.store.build(build)
@@ -86,6 +90,13 @@ def _await(engine: VmEngine, build: str, intention: Intention) -> None:
             return  # it was tried, and something is left
         if job is not None and job["state"] == ASIDE:
             raise HostUnusable(f"set aside after {job['tries']} tries: {job['reason']}")
+        reason = job["reason"] if job is not None else None
+        if reason is None:
+            refused_at = None
+        else:
+            refused_at = refused_at or engine.clock.monotonic()
+            if engine.clock.monotonic() - refused_at >= REFUSED_S:
+                raise HostUnusable(f"{reason}; a conductor that can do it will")
         if not host_served(engine, row):
             raise HostUnusable(
                 f"the conductor of host {row['host']} has gone away; whoever serves it next does it"

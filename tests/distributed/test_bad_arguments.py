@@ -10,7 +10,7 @@ import pytest
 from buildflow.cli import main
 
 BOARD = "redis://127.0.0.1:1/0"
-SIMULATED = "h1=sim:///nowhere/world.jsonl"
+SIMULATED = "h1=sim:///tmp/world.jsonl"
 EMBEDDED = "qemu:///embed?root=/nowhere"
 
 Refused = Callable[..., None]
@@ -53,6 +53,15 @@ def refused(
         ),
         (["--jobboard", BOARD, "--host", "h1=xen:///system"], "use qemu:///embed"),
         (["--jobboard", BOARD, "--standby", "h1=xen:///system"], "use qemu:///embed"),
+        (["--jobboard", BOARD, "--host", "=sim:///tmp/world.jsonl"], "give NAME=URI"),
+        (["--jobboard", BOARD, "--host", f"{SIMULATED},disk=4000000000"], "to 2147483647"),
+        (["--jobboard", BOARD, "--host", "h1=sim://"], "names no file"),
+        (["--jobboard", BOARD, "--host", "h1=sim:///tmp"], "names no file"),
+        (["--jobboard", BOARD, "--host", "h1=sim:///nowhere/world.jsonl"], "names no file"),
+        (["--jobboard", "zookeeper://h:abc", "--host", SIMULATED], "a port is a number"),
+        (["--jobboard", "zookeeper://h:1,i:70000", "--host", SIMULATED], "a port is a number"),
+        (["--jobboard", BOARD, "--host", SIMULATED, "--expiry", "inf"], "--expiry"),
+        (["--jobboard", BOARD, "--host", SIMULATED, "--expiry", "nan"], "--expiry"),
         (["--jobboard", BOARD, "--host", SIMULATED, "--max-builds", "0"], "--max-builds"),
         (["--jobboard", BOARD, "--host", SIMULATED, "--expiry", "0.5"], "--expiry"),
         (["--jobboard", BOARD, "--host", SIMULATED, "--metrics-port", "65536"], "--metrics-port"),

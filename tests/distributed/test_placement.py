@@ -45,6 +45,13 @@ def test_a_refusal_says_why(room: Room, reason: str) -> None:
         choose([room], DEMAND, [])
 
 
+def test_of_many_hosts_some_are_told() -> None:
+    rooms = [Room(f"h{i:03}", "down", 9, 9, 9) for i in range(1000)]
+    with pytest.raises(Exhausted, match=r"h000: it is down; .*; and 992 more\)") as full:
+        choose(rooms, Demand(1, 1), ())
+    assert len(full.value.summary) < 300
+
+
 def test_no_host_at_all() -> None:
     with pytest.raises(Exhausted, match="there is none"):
         choose([], DEMAND, [])

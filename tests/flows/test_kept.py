@@ -9,9 +9,34 @@ import pytest
 
 from buildflow.api import VmEngine
 from buildflow.config import Settings
+from buildflow.distributed.capacity import Capacity, HostRow
 from buildflow.drivers.simulated import SimulatedWorld, drivers_of
 from buildflow.engine.clock import VirtualClock
 from buildflow.errors import DriverError
+
+
+def test_a_host_that_the_store_does_not_list_is_no_candidate(tmp_path: Path) -> None:
+    """Of a conductor's hosts one may not have been offered yet, or not be taken by the store."""
+    world, clock = SimulatedWorld(clock=VirtualClock()), VirtualClock()
+    hosts: list[str] = []
+
+    def points(where: str, subject: str, run: Any) -> None:
+        if (where, subject) == ("made", "start"):
+            hosts.append(run.host)
+            raise DriverError(f"{run.host} is not well")
+
+    drivers = drivers_of(world, "h1", "h2", "h3")
+    with VmEngine(
+        Settings(home=tmp_path), drivers, clock=clock, points=points, watch_s=None
+    ) as engine:
+        drivers.capacity = capacity = Capacity(engine.store, clock)
+        for name in ("h2", "h3"):
+            capacity.offer(HostRow(name, "sim:///", vcpus=9, memory_mib=9216, disk_gib=9))
+        shown = engine.build(name="vm", image="cirros", memory_mib=64).wait()
+        assert shown["status"] == "rolled_back"
+        claims = [effect for effect in shown["effects"] if effect["kind"] == "claim"]
+        assert len(claims) == len(hosts)
+    assert hosts == ["h2", "h3"]
 
 
 @pytest.mark.parametrize("good_host", ["h3", None])

@@ -207,6 +207,16 @@ def test_a_conductor_of_another_home_leaves_it_to_one_that_can_finish_it(
         row = fleet.engine.show(build)
         bed.is_up(row)
         assert domains(daemons) == {"h1": [build], "h2": []}
+        # with c alone a delete is answered, stays asked for, and is done by who can do it
+        fleet.kill(second)
+        code, _, said = fleet.run("delete", build)
+        assert code == 4
+        assert f"it is in {bed.home}/instances" in said
+        assert domains(daemons) == {"h1": [build], "h2": []}
+        (job,) = fleet.call("jobs")
+        assert "not within reach" in job["reason"]
+        fleet.start("d", hosts=[], arguments=serving(daemons))
+        fleet.until(lambda: not fleet.jobs.listed(), "removal", 120)
+        assert fleet.engine.show(build)["status"] == "rolled_back"
         fleet.kill("c")
-    assert fleet.call("delete", build)["status"] == "rolled_back"
     bed.nothing_is_left(fleet.engine.show(build), kept_ports=1, look_at_hypervisor=False)
