@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from buildflow.engine.store import Row
 
 DEFAULT_LIMIT = 100
+_OF_THE_JOB = ("state", "tries", "not_before", "reason", "posted_at")
 # columns that a narrow terminal does without, the first one first; an id is never broken
 _LEAST_WANTED = ("HOST", "POWER", "CREATED", "TASK")
 
@@ -52,10 +53,14 @@ def show(
 ) -> int:
     """Show one build: its states, its steps and the effects that it made."""
     invocation = invocation_of(ctx)
+    from buildflow.distributed.jobs import Jobs
+    from buildflow.engine.clock import SystemClock
     from buildflow.engine.show import as_shown
 
     with invocation.open_store() as store:
         shown = as_shown(store, store.find(name))
+        job = Jobs(store, SystemClock()).row(shown["id"])
+    shown["job"] = job and {key: job[key] for key in _OF_THE_JOB}
     if invocation.json:
         invocation.document(shown)
     else:
@@ -217,6 +222,8 @@ def _facts(shown: Row, log: str | None) -> Iterator[tuple[str, str]]:
     yield "finished", _moment(shown["finished_at"]) if shown["finished_at"] else "-"
     if shown["attempt"] > 1:
         yield "attempt", str(shown["attempt"])
+    if shown["job"] is not None:
+        yield "job", _job(shown["job"])
     if shown["request_id"]:
         yield "request id", shown["request_id"]
     for vif in shown["network_info"] or ():
@@ -226,6 +233,14 @@ def _facts(shown: Row, log: str | None) -> Iterator[tuple[str, str]]:
         yield "volume", f"{disk['connection_info'].get('serial')} as {disk['mount_device']}"
     if log is not None:
         yield "console", log
+
+
+def _job(job: Row) -> str:
+    """How a build that conductors carry out stands with them."""
+    told = str(job["state"])
+    if job["tries"]:
+        told += f", tried {job['tries']} time{'s' if job['tries'] > 1 else ''}"
+    return told + (f": {job['reason']}" if job["reason"] else "")
 
 
 def _transitions(lines: list[Row]) -> None:

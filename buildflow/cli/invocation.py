@@ -34,6 +34,19 @@ class Invocation:
         with suppress(OSError):
             print(message, file=sys.stderr, flush=True)
 
+    @contextmanager
+    def waiting(self, for_what: str) -> Iterator[None]:
+        """Show on a terminal what is awaited, for as long as it takes."""
+        if self.quiet or not sys.stderr.isatty():
+            yield
+            return
+        from rich.text import Text
+
+        from buildflow.cli.terminal import Terminal
+
+        with Terminal(stderr=True).status(Text(for_what)):
+            yield
+
     def document(self, value: Any) -> None:
         """The one JSON document of this call. A reader that has gone does not change its end."""
         with suppress(BrokenPipeError):

@@ -84,7 +84,8 @@ def cancel(
         accepted = engine.cancel(row["id"])
         shown = engine.show(row["id"])
         if accepted and not no_wait:
-            shown = _until_ended(engine, row["id"])
+            with invocation.waiting(f"{called(shown)} is being rolled back"):
+                shown = _until_ended(engine, row["id"])
         ownerless = shown["status"] in ("queued", "running", "rolling_back") and (
             not engine.owner_lives(engine.store.find(row["id"]))
         )
@@ -98,15 +99,20 @@ def cancel(
     if shown["residue"]:
         tell_build(invocation, shown)
         return RESIDUE
-    if ownerless:
+    if ownerless and not (has_job and no_wait):
         who = "no conductor has taken it yet" if has_job else "its process has died"
         tell_lines(
             "stderr", [f"{what} will be rolled back; {who}: `buildflow resume {what}` does it"]
         )
         return UNUSABLE
     if not invocation.json and not invocation.quiet:
-        ended = shown["status"] == "rolled_back"
-        tell_lines("stdout", [f"{what} is {'' if ended else 'being '}rolled back"])
+        if shown["status"] == "rolled_back":
+            told = "is rolled back"
+        elif ownerless:
+            told = "will be rolled back by the next conductor that is free"
+        else:
+            told = "is being rolled back"
+        tell_lines("stdout", [f"{what} {told}"])
     return COMPLETE
 
 

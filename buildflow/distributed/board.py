@@ -8,6 +8,7 @@ about each job that it passes: with 10,000 jobs a claim would cost 10,000 questi
 from __future__ import annotations
 
 import random
+import secrets
 import threading
 import time
 from collections import deque
@@ -16,22 +17,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from buildflow.distributed.board_url import ANSWER_S, board_conf
+from buildflow.distributed.board_error import board_error
+from buildflow.distributed.board_url import board_conf
 from buildflow.distributed.boards import open_board
 from buildflow.errors import HostUnusable
 from buildflow.redact import without_credentials
 
 JOB_NAME: Final = "build"
+# between a worker's name and what tells it from others of that name
+_MARK: Final = "#"
 # how old what is known of the board may be, in seconds, before it is read again
 STALE_S: Final = 0.5
 # a long board is read again less often: at most this part of the time goes into it
 READING_SHARE: Final = 0.1
 # conductors take jobs in their order, but not all of them the same one first
 SHUFFLED: Final = 32
-
-
-class BoardUnusable(HostUnusable):
-    """The jobboard does not answer; builds that run go on, and it is asked again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +43,16 @@ class Posting:
 
 
 class Board:
-    """One jobboard, seen by one worker named `who`. `expiry_s` is how long a claim lasts unkept."""
+    """One jobboard, seen by one worker named `who`. `expiry_s` is how long a claim lasts unkept.
+
+    Claims are this object's own: another process of the same name holds none of them.
+    """
 
     def __init__(self, url: str, who: str, *, expiry_s: float = 10.0) -> None:
         self.url = without_credentials(url)
         self.kind, self._conf = board_conf(url)
         self.who, self.expiry_s = who, expiry_s
+        self._claimer = f"{who}{_MARK}{secrets.token_hex(4)}"
         self._lock = threading.RLock()
         # apart from the other: keeping claims must not wait for a long reading
         self._reading = threading.Lock()
@@ -65,7 +69,7 @@ class Board:
             return self._board
 
     def _ask(self, question: Any) -> Any:
-        """Ask the board; BoardUnusable when it does not answer."""
+        """Ask the board; BoardUnusable when it does not answer, BoardRefused when it says no."""
         from taskflow import exceptions
 
         try:
@@ -78,7 +82,7 @@ class Board:
             if isinstance(error, HostUnusable):
                 raise
             self._drop()
-            raise BoardUnusable(f"the jobboard {self.url} does not answer: {_why(error)}") from None
+            raise board_error(self.url, error) from None
 
     def _drop(self) -> None:
         """Forget a connection that failed; ZooKeeper's heals itself, and its session with it."""
@@ -101,6 +105,10 @@ class Board:
                 board.release()
 
     # --- jobs --------------------------------------------------------------------------------
+
+    def greet(self) -> None:
+        """Ask the board something small. Raises BoardUnusable, BoardRefused."""
+        self._ask(lambda board: board.greet())
 
     def post(self, build: str) -> None:
         """Put a build on the board. Raises BoardUnusable."""
@@ -146,11 +154,11 @@ class Board:
                 # asked first, by one read: a claim that fails costs etcd two writes for its lease
                 raise exceptions.UnclaimableJob("somebody has it")
             if self.kind == "zookeeper":
-                board.claim(posting.job, self.who)
+                board.claim(posting.job, self._claimer)
             else:
                 # etcd counts whole seconds
                 span = max(1, round(expiry)) if self.kind == "etcd" else expiry
-                board.claim(posting.job, self.who, expiry=span)
+                board.claim(posting.job, self._claimer, expiry=span)
 
         try:
             self._ask(question)
@@ -166,8 +174,8 @@ class Board:
             if self.kind == "etcd":
                 return bool(self._ask(lambda board: self._extend_lease(board, posting.job)))
             owner = self._ask(lambda board: _owner_of(board, posting.job))
-            if owner != self.who or self.kind == "zookeeper":
-                return bool(owner == self.who)  # there the session keeps it
+            if owner != self._claimer or self.kind == "zookeeper":
+                return bool(owner == self._claimer)  # there the session keeps it
             return bool(self._ask(lambda board: self._extend_expiry(board, posting.job)))
         except (exceptions.NotFound, exceptions.JobFailure):
             return False
@@ -181,7 +189,7 @@ class Board:
         from etcd3gw import Lease
 
         held = board.get_owner_data(job)
-        if not held or held.get("owner") != self.who or "lease_id" not in held:
+        if not held or held.get("owner") != self._claimer or "lease_id" not in held:
             return False
         return int(Lease(held["lease_id"], client=board._client).refresh()) > 0
 
@@ -190,7 +198,7 @@ class Board:
         from taskflow import exceptions
 
         try:
-            self._ask(lambda board: board.consume(posting.job, self.who))
+            self._ask(lambda board: board.consume(posting.job, self._claimer))
         except (exceptions.NotFound, exceptions.JobFailure):
             return  # the claim was lost: who has it now finds a build that has ended
 
@@ -199,7 +207,7 @@ class Board:
         from taskflow import exceptions
 
         try:
-            self._ask(lambda board: board.abandon(posting.job, self.who))
+            self._ask(lambda board: board.abandon(posting.job, self._claimer))
         except (exceptions.NotFound, exceptions.JobFailure):
             return
 
@@ -208,7 +216,18 @@ class Board:
         return {build for job in self._read() if (build := _build_of(job)) is not None}
 
     def holders(self, builds: Collection[str]) -> dict[str, list[str]]:
-        """For each of these builds those who have claimed a job of it; most have one job."""
+        """For each of these builds the names of those who have claimed a job of it; most have one
+        job.
+        """
+        claimers = self._claimers(builds)
+        return {build: [_name(each) for each in found] for build, found in claimers.items()}
+
+    def other_holder(self, build: str) -> str | None:
+        """The name of somebody else who has claimed a job of a build."""
+        claimers = self._claimers({build}).get(build, [])
+        return next((_name(each) for each in claimers if each != self._claimer), None)
+
+    def _claimers(self, builds: Collection[str]) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
         for job in self._read():
             build = _build_of(job)
@@ -226,6 +245,11 @@ class Board:
         except (exceptions.NotFound, exceptions.JobFailure):
             return None
         return str(owner) if owner else None
+
+
+def _name(claimer: str) -> str:
+    name, token, _ = claimer.rpartition(_MARK)
+    return name if token else claimer
 
 
 def _owner_of(board: Any, job: Any) -> Any:
@@ -261,25 +285,3 @@ def _all_jobs(board: Any) -> Any:
         return fetch(ensure_fresh=True)
     except TypeError:  # redis reads afresh each time
         return fetch()
-
-
-_OF_KAZOO: Final = {
-    "ConnectionLoss": "the connection is lost",
-    "ConnectionClosedError": "the connection is lost",
-    "SessionExpiredError": "the session has expired",
-    "KazooTimeoutError": f"silent for {ANSWER_S:g} s",
-}
-
-
-def _why(error: BaseException) -> str:
-    """The operating system's own words where it has any: a library's are long and say less."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, TimeoutError):
-            return f"silent for {ANSWER_S:g} s"
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror
-        if type(cause).__name__ in _OF_KAZOO:
-            return _OF_KAZOO[type(cause).__name__]
-        cause = cause.__cause__ or cause.__context__
-    return f"{type(error).__name__}: {without_credentials(' '.join(str(error).split()))}"

@@ -66,7 +66,7 @@ class Capacity:
 
     def doubt(self, host: HostRow, reason: str) -> None:
         """Say that a host of ours can't be used now, and why; one that was disabled stays so."""
-        self._present(host, {"state": DOWN, "reason": reason}, (UP,))
+        self._present(host, {"state": DOWN, "reason": reason}, (UP, DOWN))
 
     def attend(self, name: str, reason: str) -> None:
         """Say that a host whose conductor is gone is served to finish what is on it."""

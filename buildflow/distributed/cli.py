@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import signal
 from collections.abc import Callable
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
 
 import typer
@@ -72,27 +73,38 @@ def submit(
     **options: Any,
 ) -> int:
     """Post a build for any conductor to take; returns at once."""
-    from buildflow.distributed.board import Board, BoardUnusable
-    from buildflow.distributed.jobs import ASKED, Jobs
+    from buildflow.distributed.board import Board
+    from buildflow.distributed.board_error import BoardRefused, BoardUnusable
+    from buildflow.distributed.jobs import ASKED, POSTED, Jobs
 
     invocation = invocation_of(options.pop("ctx"))
     request_id = options.pop("request_id")
     request = request_of(**options, affinity_group=affinity, anti_affinity_group=anti_affinity)
     board = Board(_required(jobboard), "submit")
-    with invocation.open_engine() as engine:
-        row = engine.accept_build(request, request_id=request_id, queue=True)
-        posted = True
-        if row["status"] == "queued":
+    away: BoardUnusable | None = None
+    with closing(board):
+        try:
+            board.greet()
+        except BoardRefused:
+            raise  # before anything is accepted
+        except BoardUnusable as error:
+            away = error
+        with invocation.open_engine() as engine:
+            row = engine.accept_build(request, request_id=request_id, queue=True)
             known = Jobs(engine.store, engine.clock)
-            if known.row(row["id"]) is None:
-                known.post(row["id"])
+            wanted = row["status"] == "queued" and known.row(row["id"]) is None
+            if wanted:
+                known.post(row["id"], POSTED if away is None else ASKED)
+            if wanted and away is None:
                 try:
                     board.post(row["id"])
                 except BoardUnusable as error:
-                    posted = False
+                    away = error
                     known.post(row["id"], ASKED)
-                    invocation.say(f"buildflow: {error.summary}; a conductor will post it")
-    board.close()
+    posted = not (wanted and away is not None)
+    if not posted:
+        assert away is not None
+        invocation.say(f"buildflow: {away.summary}; a conductor will post it")
     if invocation.json:
         invocation.document(
             {"id": row["id"], "name": row["name"], "status": row["status"], "posted": posted}
@@ -152,6 +164,7 @@ def conductor(
 
     from buildflow.api import VmEngine
     from buildflow.distributed.board import Board
+    from buildflow.distributed.board_error import BoardRefused, BoardUnusable
     from buildflow.distributed.capacity import Capacity
     from buildflow.distributed.conductor import Conductor
     from buildflow.distributed.hosts import (
@@ -175,6 +188,12 @@ def conductor(
     parse_hosts([*texts, *(standby or ())])  # each name once in all
     require_one_root([*mine, *spare])
     require_served([*mine, *spare], settings)
+    try:
+        board.greet()
+    except BoardRefused:
+        raise
+    except BoardUnusable:
+        pass  # told when it is asked for jobs, and asked again
     rows = [offered(each, settings) for each in mine]
     clock = SystemClock()
     store = Store(settings.store_url)
@@ -292,15 +311,23 @@ def jobs(
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many to list.")] = 100,
 ) -> int:
     """List the jobs that wait, run or were set aside."""
-    from buildflow.distributed.board import Board, BoardUnusable
+    from buildflow.distributed.board import Board
+    from buildflow.distributed.board_error import BoardUnusable
     from buildflow.distributed.jobs import ASKED, Jobs
 
     invocation = invocation_of(ctx)
     with invocation.open_engine() as engine:
         known = Jobs(engine.store, engine.clock)
-        for each in retry or ():
-            known.post(engine.store.find(each)["id"], ASKED)  # a conductor puts it on the board
-        rows = known.listed(limit)
+        again = [engine.store.find(each) for each in retry or ()]
+        for row in again:
+            if known.row(row["id"]) is None:
+                raise BadInput(
+                    f"{row['name'] or row['id']} is {row['status']} and has no job;"
+                    " `buildflow jobs` lists those that have"
+                )
+        for row in again:
+            known.post(row["id"], ASKED)  # a conductor puts it on the board
+        rows = [_with_intention(row) for row in known.listed(limit)]
         asked = jobboard if known.count() <= _READABLE else None
     if jobboard and asked is None:
         invocation.say("buildflow: too many jobs to ask the board who has them; CONDUCTOR is empty")
@@ -322,10 +349,18 @@ def jobs(
         print("no jobs: `buildflow submit` posts one")
         return 0
     _table(
-        ("BUILD", "NAME", "JOB", "STATUS", "HOST", "CONDUCTOR", "TRIES", "WHY"),
+        ("BUILD", "NAME", "JOB", "TO DO", "STATUS", "HOST", "CONDUCTOR", "TRIES", "WHY"),
         [_job_line(row) for row in rows],
     )
     return 0
+
+
+def _with_intention(row: Row) -> Row:
+    """A job and what it asks for: run, delete or cleanup."""
+    from buildflow.distributed.request import intention_of
+
+    intention = intention_of({**row, "job": row["state"]})
+    return {**row, "intention": str(intention) if intention is not None else None}
 
 
 def _job_line(row: Row) -> tuple[str, ...]:
@@ -333,6 +368,7 @@ def _job_line(row: Row) -> tuple[str, ...]:
         row["build"],
         row["name"] or "",
         row["state"],
+        row["intention"] or "-",
         row["status"],
         row["host"] or "-",
         row.get("conductor") or "-",

@@ -28,7 +28,8 @@ from itertools import islice
 from typing import Final
 
 from buildflow.api import VmEngine
-from buildflow.distributed.board import Board, BoardUnusable, Posting
+from buildflow.distributed.board import Board, Posting
+from buildflow.distributed.board_error import BoardUnusable
 from buildflow.distributed.capacity import OFFER_S, Capacity, HostRow
 from buildflow.distributed.jobs import ASIDE, Jobs
 from buildflow.distributed.metrics import Metrics
@@ -54,6 +55,7 @@ AHEAD_S: Final = 0.5
 @dataclass(slots=True)
 class _Work:
     posting: Posting
+    name: str  # the build's, for people
     lost: bool = False
 
 
@@ -101,6 +103,7 @@ class Conductor:
         self._sick: dict[str, str] = {}  # hosts of ours that can't be used, and why
         # jobs on our hosts that are beyond our reach; one posted anew is looked at anew
         self._elsewhere: set[tuple[str, str]] = set()
+        self._foreign: set[str] = set()  # what another store has on the board
         self._said: set[str] = set()
 
     # --- the loop --------------------------------------------------------------------------------
@@ -191,6 +194,9 @@ class Conductor:
         with self._lock:
             if build in self._work:
                 return False
+        if row is None:
+            self._leave(build)
+            return False
         if not self._wanted(row):
             return False
         taken = False
@@ -201,7 +207,7 @@ class Conductor:
                 self.capacity.forget(build)
         if not taken:
             return False
-        work = _Work(posting)
+        work = _Work(posting, row["name"] or build)
         with self._lock:
             self._work[build] = work
             self.metrics.running(len(self._work))
@@ -210,9 +216,18 @@ class Conductor:
         self._pool.submit(self._carry, work)
         return True
 
-    def _wanted(self, row: Row | None) -> bool:
+    def _leave(self, build: str) -> None:
+        """A job of no build of ours; builds are never taken out of a store."""
+        if not self._foreign:
+            self._event(
+                f"the jobboard has jobs of another store, such as {build}: they are left to its"
+                " conductors; give each store a board of its own"
+            )
+        self._foreign.add(build)
+
+    def _wanted(self, row: Row) -> bool:
         """Whether a job is ours to try now; see the module."""
-        if row is None or intention_of(row) is None or row["job"] == ASIDE:
+        if intention_of(row) is None or row["job"] == ASIDE:
             return True  # to be taken off the board
         if (row["id"], row["posted_at"]) in self._elsewhere:
             return False
@@ -259,7 +274,7 @@ class Conductor:
             self._give_back(work)
         except BaseException as error:
             LOG.exception("build %s", build)
-            self._event(f"{build}: {without_credentials(repr(error))}")
+            self._event(f"{work.name}: {without_credentials(repr(error))}")
             self._give_back(work)
         finally:
             with self._lock:
@@ -274,9 +289,8 @@ class Conductor:
         build = work.posting.build
         started = time.monotonic()
         row = self.jobs.glance(build)
-        if row is None:
-            self._event(f"{build}: its job names no build of this store; taken off the board")
-        elif row["job"] != ASIDE:  # such a job leaves the board; `buildflow jobs` lists it
+        assert row is not None, "it was there before the job was claimed"
+        if row["job"] != ASIDE:  # such a job leaves the board; `buildflow jobs` lists it
             intention = intention_of(row)
             if intention is not None:
                 return self._work_on(work, row, intention, started)
@@ -285,7 +299,7 @@ class Conductor:
         return None
 
     def _work_on(self, work: _Work, row: Row, intention: Intention, started: float) -> str | None:
-        build, name = row["id"], row["name"] or row["id"]
+        build, name = row["id"], work.name
         holder = self._other_holder(row)
         if holder is not None:
             self._event(f"{name}: posted twice, and {holder} is at work on it")
@@ -303,9 +317,13 @@ class Conductor:
         try:
             self.engine.carry_out(build, intention, take_over=True)
         except StaleOwner as error:
-            if not (work.lost or self._handing_over.is_set()):
+            if work.lost:
+                pass  # that has been said
+            elif self._handing_over.is_set():
+                self._event(f"{name}: handed over")
+            else:
                 self.metrics.lost()
-            self._event(f"{name}: {error.summary}")
+                self._event(f"{name}: {error.summary}")
             self._give_back(work)
             return None
         except StoreError:
@@ -352,8 +370,7 @@ class Conductor:
         """
         if row["status"] == "queued" or not self.engine.owner_lives(row):
             return None
-        holders = self.board.holders({row["id"]}).get(row["id"], [])
-        return next((holder for holder in holders if holder != self.board.who), None)
+        return self.board.other_holder(row["id"])
 
     def _give_back(self, work: _Work) -> None:
         """The build goes on elsewhere: the claim, if we still hold it, is given up."""
@@ -365,7 +382,7 @@ class Conductor:
         reason = error.summary
         row = self.jobs.glance(build)  # as it is by now
         aside = row is not None and self.jobs.failed(row, reason)
-        self._event(f"{build}: {reason}; {'set aside' if aside else 'to be tried again'}")
+        self._event(f"{work.name}: {reason}; {'set aside' if aside else 'to be tried again'}")
         if aside:
             self.metrics.set_aside()
             self._patiently(lambda: self.board.consume(work.posting))
@@ -407,7 +424,7 @@ class Conductor:
                 return
             work.lost = True
         self.metrics.lost()
-        self._event(f"{build}: the claim is lost; left to its new owner")
+        self._event(f"{work.name}: the claim is lost; left to its new owner")
         self._let_go(build)
 
     def _let_go(self, build: str) -> None:
@@ -455,8 +472,10 @@ class Conductor:
                     self.jobs.adopt(older_s=expiry)
                     count = self.jobs.count()
                     self.metrics.queue(count)
-                    if self.board.count() < count:
-                        missing += self.jobs.unposted(self.board.posted(), older_s=expiry)
+                    if self.board.count() - len(self._foreign) < count:
+                        posted = self.board.posted()
+                        self._foreign &= posted
+                        missing += self.jobs.unposted(posted, older_s=expiry)
                 for build in missing:
                     with self._lock:
                         ours = build in self._work

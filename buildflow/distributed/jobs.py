@@ -118,10 +118,12 @@ class Jobs:
         transact(self._store, lambda c: c.execute(delete(jobs).where(job)))
 
     def listed(self, limit: int | None = 100) -> list[Row]:
-        """Jobs that wait, run or stand aside, oldest first, with their build's status."""
+        """Jobs that wait, run or stand aside, oldest first, with their build's states."""
+        b = builds.c
         statement = (
-            select(jobs, builds.c.name, builds.c.status, builds.c.host, builds.c.owner)
-            .select_from(jobs.join(builds, jobs.c.build == builds.c.id))
+            select(jobs, b.name, b.status, b.stop, instances.c.vm_state, b.host, b.owner)
+            .select_from(jobs.join(builds, jobs.c.build == b.id))
+            .outerjoin(instances, instances.c.uuid == b.id)
             .order_by(jobs.c.posted_at)
         )
         if limit is not None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from buildflow.distributed.board import Board, BoardUnusable, Posting
+from buildflow.distributed.board import Board, Posting
+from buildflow.distributed.board_error import BoardRefused, BoardUnusable
 from tests.distributed.conftest import BOARDS, url_of
-from tests.lab.services import Service, ServicePool
+from tests.lab.services import Redis, Service, ServicePool, ZooKeeper
 
 pytestmark = pytest.mark.services
 
@@ -63,6 +66,89 @@ def test_one_has_it_until_it_gives_it_up(two: tuple[Board, Board]) -> None:
     assert not a.extend(mine)
     b.consume(theirs)
     assert a.posted() == set()
+
+
+@ALL_BOARDS
+def test_a_namesake_has_none_of_its_claims(board_url: str) -> None:
+    first, second = (Board(board_url, "a", expiry_s=2.0) for _ in range(2))
+    with closing(first), closing(second):
+        first.post("build")
+        mine, theirs = next_of(first), next_of(second)
+        assert first.claim(mine)
+        assert not second.claim(theirs)
+        assert not second.extend(theirs)
+        second.abandon(theirs)
+        second.consume(theirs)
+        assert second.other_holder("build") == "a"
+        assert first.other_holder("build") is None
+        assert first.extend(mine)
+
+
+@contextmanager
+def not_a_board() -> Iterator[int]:
+    """The port of a web server that knows nothing of jobs."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+    server.server_close()
+
+
+def greet_and_post(board: Board) -> None:
+    board.greet()
+    board.post("x")
+
+
+def test_who_is_not_let_in_is_told_so(
+    services_session: ServicePool, redis: Redis, zookeeper: ZooKeeper
+) -> None:
+    import redis as library
+
+    plain = library.Redis.from_url(redis.url)
+    plain.acl_setuser(
+        "reader",
+        enabled=True,
+        passwords=["+w0rd"],
+        keys=["*"],
+        categories=["+@read"],
+        commands=["+ping", "+info"],
+    )
+    board = f"127.0.0.1:{zookeeper.port}/guarded"
+    with closing(Board(f"zookeeper://bob:w0rd@{board}", "owner")) as owner:
+        owner.post("build")
+    refusals = {
+        f"redis://bob:wr0ng@127.0.0.1:{redis.port}/0": "refuses the user or password",
+        f"redis://reader:w0rd@127.0.0.1:{redis.port}/0": "refuses: this user has no permissions",
+        f"redis://127.0.0.1:{redis.port}/99": "refuses: DB index is out of range",
+        f"zookeeper://bob:wr0ng@{board}": "refuses the user or password",
+        f"zookeeper://{board}": "refuses the user or password",
+    }
+    with not_a_board() as port:
+        refusals[f"etcd://127.0.0.1:{port}"] = "refuses: Not Found"
+        for url, said in refusals.items():
+            with closing(Board(url, "me")) as asked, pytest.raises(BoardRefused) as told:
+                greet_and_post(asked)
+            assert str(told.value).startswith(f"the jobboard {asked.url} {said}")
+            assert "w0rd" not in str(told.value)
+            assert "wr0ng" not in str(told.value)
+
+
+@pytest.mark.parametrize("kind", ["redis", "etcd"])
+def test_another_service_at_its_port_does_not_answer(kind: str, zookeeper: ZooKeeper) -> None:
+    with closing(Board(f"{kind}://127.0.0.1:{zookeeper.port}", "me")) as board:
+        with pytest.raises(BoardUnusable) as told:
+            board.greet()
+        assert "does not answer: " in str(told.value)
+        assert "onnection" in str(told.value), "in somebody's words"
+        assert not isinstance(told.value, BoardRefused)
 
 
 def test_a_claim_is_kept_beyond_its_expiry_also_when_claimed_again(

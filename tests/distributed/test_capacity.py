@@ -158,6 +158,8 @@ def test_a_sick_host_says_why_and_a_disabled_one_stays_so(engine: VmEngine) -> N
         DOWN,
         "no hypervisor",
     )
+    capacity.doubt(host, "no such address")
+    assert capacity.listed()[0]["reason"] == "no such address", "what it is now"
     capacity.offer(host)
     capacity.mark("h", DISABLED, "by hand")
     capacity.offer(host)

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from buildflow.config import Settings
-from buildflow.distributed.board import Board, BoardUnusable
+from buildflow.distributed.board import Board
+from buildflow.distributed.board_error import BoardUnusable
 from buildflow.distributed.hosts import offered, parse_host
 from buildflow.errors import BadInput
 from tests.distributed.fleet import Fleet
@@ -63,6 +64,26 @@ def test_no_password_is_ever_shown(
             assert SECRET not in str(fleet.call(verb))
         assert SECRET not in fleet.log("a")
         assert SECRET not in str(fleet.engine.show(build))
+
+
+@pytest.mark.services
+@pytest.mark.slow
+def test_a_wrong_password_is_told_and_nothing_is_begun(
+    tmp_path: Path, postgresql: PostgreSQL, guarded: str, warm: Warm
+) -> None:
+    wrong = guarded.replace(SECRET, "wr0ng")
+    with Fleet(tmp_path, postgresql.new_database(), wrong, warm=warm) as fleet:
+        for words in (
+            ("submit", "vm", "--image", "tiny"),
+            ("conductor", "--host", f"h1=sim://{fleet.world_path}"),
+        ):
+            code, out, err = fleet.run(*words)
+            assert (code, out) == (4, "")
+            (line,) = err.splitlines()
+            assert "refuses the user or password" in line
+            assert "wr0ng" not in line
+        assert fleet.call("list") == []
+        assert fleet.call("hosts") == []
 
 
 def test_a_board_that_is_away_is_named_without_its_password() -> None:

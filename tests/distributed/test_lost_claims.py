@@ -50,7 +50,7 @@ def test_a_claim_that_is_gone_ends_the_run_and_not_the_build(
     held = [key for key in client(redis).keys("buildflow*") if b"owned" in key]
     assert len(held) == 1
     client(redis).delete(*held)
-    fleet.until(lambda: fleet.says("a", "the claim is lost"), "loss", 10)
+    fleet.until(lambda: fleet.says("a", "a: vm: the claim is lost"), "loss", 10)
     fleet.until(fleet.all_ended, "end", 60)
     assert fleet.statuses() == {build: "complete"}
     assert len(fleet.claimed("a")) == 2, "given up, and taken again as anybody's"
@@ -75,6 +75,24 @@ def test_a_board_that_lost_everything_is_given_it_again(
     fleet.until(lambda: not fleet.board.posted(), "empty board", 30)
 
 
+def test_what_another_store_has_on_the_board_is_left(
+    new_fleet: Callable[..., Fleet],
+) -> None:
+    fleet = new_fleet()
+    others = {f"of-another-store-{number}" for number in range(3)}
+    for each in others:
+        fleet.board.post(each)
+    fleet.start("a")
+    built = [fleet.submit("vm", memory_mib=64)]
+    fleet.until(lambda: fleet.says("a", "jobs of another store"), "word of it", 30)
+    lost = fleet.submit_nowhere("lost", memory_mib=64)  # as if the board had lost its job
+    fleet.jobs.post(lost)
+    fleet.until(fleet.all_ended, "end", 60)
+    assert fleet.statuses() == dict.fromkeys([*built, lost], "complete")
+    fleet.until(lambda: fleet.board.posted() == others, "own jobs off the board", 30)
+    assert fleet.log("a").count("another store") == 1
+
+
 def test_a_rollback_is_handed_over(new_fleet: Callable[..., Fleet]) -> None:
     fleet = new_fleet(expiry_s=30.0, options={"guest": "powers_off", "latency_s": 0.15})
     before = fleet.world.digest()
@@ -85,6 +103,8 @@ def test_a_rollback_is_handed_over(new_fleet: Callable[..., Fleet]) -> None:
     fleet.until(lambda: fleet.says("a", "those here end first"), "first answer", 10)
     fleet.send("a", signal.SIGTERM)
     fleet.until(lambda: fleet.conductors["a"].poll() is not None, "end of the conductor", 20)
+    assert fleet.says("a", "vm: handed over")
+    assert not fleet.says("a", "another owner"), "there is none yet"
     assert fleet.statuses()[build] == "rolling_back", "left as a crash would leave it"
     fleet.start("b", hosts=["h1"])
     fleet.until(fleet.all_ended, "end", 60)

@@ -1,7 +1,7 @@
 """TaskFlow's three jobboards, told to read when they are asked and to answer soon.
 
-Each has `count_jobs` and `release` besides what TaskFlow's have. A module a kind, for a process has
-only the client libraries of the one that it uses.
+Each has `greet`, `count_jobs` and `release` besides what TaskFlow's have. A module a kind, for a
+process has only the client libraries of the one that it uses.
 """
 
 from __future__ import annotations

@@ -17,6 +17,10 @@ _OF_THE_CLIENT: Final = ("host", "port", "protocol", "timeout", "api_path")
 class EtcdBoard(EtcdJobBoard):  # type: ignore[misc]
     """See the module. Given a client, TaskFlow's board makes neither one nor the thread."""
 
+    def greet(self) -> None:
+        """Ask something small."""
+        self._client.get(self._create_path(self._root_path, "greeting"))
+
     def count_jobs(self) -> int:
         """How many jobs are on the board; only their keys travel."""
         first = self._create_path(self._root_path, self.JOB_PREFIX)

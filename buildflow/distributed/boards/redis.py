@@ -19,6 +19,10 @@ class RedisBoard(RedisJobBoard):  # type: ignore[misc]
         client.set_retry(Retry(NoBackoff(), 1))
         return client
 
+    def greet(self) -> None:
+        """Ask something small."""
+        self._client.ping()
+
     def count_jobs(self) -> int:
         """How many jobs are on the board."""
         return int(self.job_count)

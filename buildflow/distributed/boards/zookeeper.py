@@ -73,6 +73,10 @@ class ZookeeperBoard(ZookeeperJobBoard):  # type: ignore[misc]
     def _is_job(self, child: str) -> bool:
         return child.startswith(self.JOB_PREFIX) and not child.endswith(self.LOCK_POSTFIX)
 
+    def greet(self) -> None:
+        """Ask something small, for which one must be let in."""
+        self._client.get(self.path)
+
     def count_jobs(self) -> int:
         """How many jobs are on the board; only their names travel."""
         return sum(map(self._is_job, self._client.get_children(self.path)))

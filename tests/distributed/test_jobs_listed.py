@@ -1,0 +1,103 @@
+"""`buildflow jobs` and `show`: what waits for what, and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from buildflow.api import VmEngine
+from buildflow.cli import main
+from buildflow.config import Settings
+from buildflow.distributed.jobs import ASIDE, ASKED, Jobs
+from buildflow.engine.guard import Intention
+from buildflow.flows.request import parse_request
+
+Call = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[VmEngine]:
+    with VmEngine(Settings(home=tmp_path, compute_driver="simulated"), watch_s=None) as engine:
+        yield engine
+
+
+@pytest.fixture
+def jobs(engine: VmEngine) -> Jobs:
+    return Jobs(engine.store, engine.clock)
+
+
+@pytest.fixture
+def call(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Call:
+    for variable in ("BUILDFLOW_JOBBOARD", "BUILDFLOW_STORE"):
+        monkeypatch.delenv(variable, raising=False)
+
+    def call(*words: str) -> tuple[int, str, str]:
+        code = main(["--home", str(tmp_path), "--compute-driver", "simulated", *words])
+        return code, *capfd.readouterr()
+
+    return call
+
+
+def queued(engine: VmEngine, name: str) -> str:
+    request = parse_request(name=name, image="tiny")
+    return str(engine.accept_build(request, queue=True)["id"])
+
+
+def aside(jobs: Jobs, build: str, reason: str) -> None:
+    jobs.post(build)
+    row = jobs.glance(build)
+    assert row is not None
+    assert jobs.failed(row, reason, max_tries=1)
+
+
+def test_only_what_has_a_job_is_tried_again(engine: VmEngine, jobs: Jobs, call: Call) -> None:
+    waits = queued(engine, "waits")
+    aside(jobs, waits, "no room")
+    engine.build(parse_request(name="ended", image="tiny")).wait()
+    code, out, err = call("jobs", "--retry", "waits", "--retry", "ended")
+    assert (code, out) == (2, "")
+    assert "ended is complete and has no job" in err
+    known = jobs.row(waits)
+    assert known is not None
+    assert known["state"] == ASIDE, "nothing is done"
+    assert call("jobs", "--retry", "waits")[0] == 0
+    known = jobs.row(waits)
+    assert known is not None
+    assert known["state"] == ASKED
+
+
+def test_a_job_says_what_it_is_for(engine: VmEngine, jobs: Jobs, call: Call) -> None:
+    jobs.post(queued(engine, "new"))
+    gone = engine.build(parse_request(name="gone", image="tiny")).wait()["id"]
+    engine.store.request_stop(gone, "deleted")
+    jobs.post(gone, ASKED)
+    rows = json.loads(call("jobs", "--json")[1])
+    assert {row["name"]: row["intention"] for row in rows} == {
+        "new": Intention.RUN,
+        "gone": Intention.DELETE,
+    }
+    lines = {line.split()[1]: line for line in call("jobs")[1].splitlines()}
+    assert "delete" in lines["gone"]
+
+
+def test_show_says_why_a_build_waits(engine: VmEngine, jobs: Jobs, call: Call) -> None:
+    build = queued(engine, "vm")
+
+    def job() -> Any:
+        return json.loads(call("show", "vm", "--json")[1])["job"]
+
+    assert job() is None
+    assert "job" not in call("show", "vm")[1]
+    aside(jobs, build, "no host has room (h1: no memory)")
+    found = job()
+    assert (found["state"], found["tries"]) == ("aside", 1)
+    assert found["reason"] == "no host has room (h1: no memory)"
+    lines = call("show", "vm")[1].splitlines()
+    (line,) = [line for line in lines if line.startswith("job")]
+    assert line.split(maxsplit=1)[1] == "aside, tried 1 time: no host has room (h1: no memory)"
