@@ -28,8 +28,11 @@ JOB_NAME: Final = "build"
 _MARK: Final = "#"
 # how old what is known of the board may be, in seconds, before it is read again
 STALE_S: Final = 0.5
-# a long board is read again less often: at most this part of the time goes into it
+# a long board is read again less often: at most this part of the time goes into it, and into
+# looking up what was read
 READING_SHARE: Final = 0.1
+# but never later than this: a conductor may have died
+LONGEST_S: Final = 5.0
 # conductors take jobs in their order, but not all of them the same one first
 SHUFFLED: Final = 32
 
@@ -58,7 +61,8 @@ class Board:
         self._reading = threading.Lock()
         self._board: Any = None
         self._known: deque[Any] = deque()
-        self._read_again_at = float("-inf")
+        self._read_at = float("-inf")
+        self._spent_s = 0.0  # on the last reading, and on looking up what it gave
 
     # --- connection ------------------------------------------------------------------------------
 
@@ -91,7 +95,7 @@ class Board:
                 return
             board, self._board = self._board, None
             self._known.clear()
-            self._read_again_at = float("-inf")
+            self._read_at = float("-inf")
         if board is not None:
             with suppress(Exception):
                 board.release()
@@ -121,11 +125,12 @@ class Board:
         conductor that has died.
         """
         with self._reading:
-            if time.monotonic() >= self._read_again_at:
+            wait = max(STALE_S, min(self._spent_s / READING_SHARE, LONGEST_S))
+            if time.monotonic() >= self._read_at + wait:
                 begun = time.monotonic()
                 jobs = self._read()
-                now = time.monotonic()
-                self._read_again_at = now + max(STALE_S, (now - begun) / READING_SHARE)
+                self._read_at = time.monotonic()
+                self._spent_s = self._read_at - begun
                 self._known = deque(_shuffled(jobs))
             while self._known:
                 job = self._known.popleft()
@@ -133,6 +138,11 @@ class Board:
                 if build is not None:
                     return Posting(build, job)
             return None
+
+    def looked(self, seconds: float) -> None:
+        """Say how long it took to look up some of what `next` gave: it is part of a reading."""
+        with self._reading:
+            self._spent_s += seconds
 
     def _read(self) -> list[Any]:
         jobs = self._ask(lambda board: list(_all_jobs(board)))

@@ -184,7 +184,9 @@ class Conductor:
             self._ahead.clear()
         if not self._ahead:
             postings = list(islice(iter(self.board.next, None), AHEAD))
+            begun = time.monotonic()
             rows = self.jobs.glances([posting.build for posting in postings]) if postings else {}
+            self.board.looked(time.monotonic() - begun)
             self._ahead.extend((posting, rows.get(posting.build)) for posting in postings)
             self._ahead_at = time.monotonic()
         return self._ahead.popleft() if self._ahead else None

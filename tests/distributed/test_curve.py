@@ -54,12 +54,12 @@ def test_submit_claim_and_list_stay_flat(new_fleet: Callable[..., Fleet], kind: 
     for size in SIZES:
         post_all(fleet.board, copy_build(fleet.engine.store, first, size - fleet.jobs.count()))
         assert fleet.board.count() == len(fleet.board.posted()) == fleet.jobs.count() == size
-        conductor._read_again_at = float("-inf")
+        conductor._read_at = float("-inf")
         begun = time.perf_counter()
         conductor.next()
         reading = (time.perf_counter() - begun) * 1e3
         # it is shared by all claims that follow, and may take a tenth of the time: counted apart
-        conductor._read_again_at = float("inf")
+        conductor._read_at = float("inf")
         held: list[Posting] = []
 
         def claim(held: list[Posting] = held) -> None:
