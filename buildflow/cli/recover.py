@@ -84,7 +84,7 @@ def cancel(
         accepted = engine.cancel(row["id"])
         shown = engine.show(row["id"])
         if accepted and not no_wait:
-            with invocation.waiting(f"{called(shown)} is being rolled back"):
+            with invocation.waiting(f"waiting for {called(shown)} to be rolled back"):
                 shown = _until_ended(engine, row["id"])
         ownerless = shown["status"] in ("queued", "running", "rolling_back") and (
             not engine.owner_lives(engine.store.find(row["id"]))
@@ -199,11 +199,18 @@ def _until_ended(engine: Any, build: str) -> Row:
     deadline = engine.clock.monotonic() + CANCEL_WAIT_S
     while True:
         row: Row = engine.store.find(build)
-        over = row["status"] in ENDED or not (engine.owner_lives(row) or _has_job(engine, build))
+        over = row["status"] in ENDED or not (engine.owner_lives(row) or _awaited(engine, build))
         if over or engine.clock.monotonic() > deadline:
             shown: Row = engine.show(build)
             return shown
         engine.clock.sleep(0.1)
+
+
+def _awaited(engine: Any, build: str) -> bool:
+    """Whether a conductor that lives may take it up."""
+    from buildflow.distributed.capacity import Capacity
+
+    return _has_job(engine, build) and Capacity(engine.store, engine.clock).any_alive()
 
 
 def _has_job(engine: Any, build: str) -> bool:

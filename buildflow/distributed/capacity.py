@@ -29,9 +29,11 @@ from buildflow.engine.schema import builds, claims, hosts
 from buildflow.engine.store import Row, Store
 from buildflow.errors import BadInput, Exhausted, StaleOwner
 
-UP, DOWN, DISABLED = "up", "down", "disabled"
+UP, DOWN = "up", "down"
 # its own conductor is gone, and another one finishes what is on it
 STANDBY = "standby"
+# up, and to have no new builds
+DISABLED = "disabled"
 # conductors offer their hosts this often, so that three offers may be missed
 OFFER_S: Final = 5.0
 SILENT_S: Final = 20.0
@@ -61,11 +63,11 @@ class Capacity:
     # --- hosts -----------------------------------------------------------------------------------
 
     def offer(self, host: HostRow) -> None:
-        """Say that a host is there, with its room; one that was disabled stays so."""
+        """Say that a host is there, with its room; one that is disabled stays so."""
         self._present(host, {"state": UP, "reason": None}, (DOWN, STANDBY))
 
     def doubt(self, host: HostRow, reason: str) -> None:
-        """Say that a host of ours can't be used now, and why; one that was disabled stays so."""
+        """Say that a host of ours can't be used now, and why; one that is disabled stays so."""
         self._present(host, {"state": DOWN, "reason": reason}, (UP, DOWN))
 
     def attend(self, name: str, reason: str) -> None:
@@ -100,17 +102,17 @@ class Capacity:
 
         transact(self._store, work)
 
-    def mark(self, name: str, state: str, reason: str | None = None) -> bool:
-        """Set a host up, down or disabled; False when there is no such host."""
-        statement = update(hosts).where(hosts.c.name == name).values(state=state, reason=reason)
+    def disable(self, name: str, disabled: bool = True) -> None:
+        """Place no new builds on a host, or do so again. Raises BadInput when it is not known."""
+        statement = update(hosts).where(hosts.c.name == name).values(disabled=disabled)
 
-        def work(connection: Connection) -> bool:
-            known = connection.execute(statement).rowcount > 0
-            if known and state == UP:
+        def work(connection: Connection) -> None:
+            if connection.execute(statement).rowcount == 0:
+                raise BadInput(f"no host is named {name!r}; `buildflow hosts` lists them")
+            if not disabled:
                 wake(connection)
-            return known
 
-        return transact(self._store, work)
+        transact(self._store, work)
 
     def forget_host(self, name: str) -> None:
         """Take a host that is no more off the list. Raises BadInput: it is not known, a conductor
@@ -167,11 +169,18 @@ class Capacity:
         row = transact(self._store, lambda c: c.execute(statement).mappings().first())
         return row is not None and self._state(row)[0] != DOWN
 
+    def any_alive(self) -> bool:
+        """Whether a conductor serves any host now."""
+        recent = hosts.c.seen_at >= _silent_since(self._clock.now())
+        statement = select(hosts.c.name).where(recent & (hosts.c.state != DOWN)).limit(1)
+        return transact(self._store, lambda c: c.execute(statement).first()) is not None
+
     def _state(self, row: Any) -> tuple[str, str | None]:
         """What a host's row says now, and why."""
-        silent = row["seen_at"] < _silent_since(self._clock.now())
-        if silent and row["state"] in (UP, STANDBY):
+        if row["state"] != DOWN and row["seen_at"] < _silent_since(self._clock.now()):
             return DOWN, f"no conductor has offered it since {row['seen_at']}"
+        if row["state"] == UP and row["disabled"]:
+            return DISABLED, "disabled by hand"
         return row["state"], row["reason"]
 
     # --- claims ----------------------------------------------------------------------------------

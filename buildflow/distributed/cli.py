@@ -263,16 +263,18 @@ def hosts(
     ] = None,
 ) -> int:
     """List hosts and the room they have."""
-    from buildflow.distributed.capacity import DISABLED, UP, Capacity
+    from buildflow.distributed.capacity import Capacity
 
     invocation = invocation_of(ctx)
     with invocation.open_engine() as engine:
         capacity = Capacity(engine.store, engine.clock)
-        for state, names in ((DISABLED, disable or ()), (UP, enable or ())):
+        known = {row["name"] for row in capacity.listed()}
+        for each in (*(disable or ()), *(enable or ()), *(forget or ())):
+            if each not in known:
+                raise BadInput(f"no host is named {each!r}; `buildflow hosts` lists them")
+        for disabled, names in ((True, disable or ()), (False, enable or ())):
             for each in names:
-                reason = "disabled by hand" if state == DISABLED else None
-                if not capacity.mark(each, state, reason):
-                    raise BadInput(f"no host is named {each!r}; `buildflow hosts` lists them")
+                capacity.disable(each, disabled)
         for each in forget or ():
             capacity.forget_host(each)
         rows = capacity.listed()
@@ -287,7 +289,7 @@ def hosts(
         [
             (
                 row["name"],
-                row["state"],
+                _how_it_is(row),
                 str(row["builds"]),
                 f"{row['vcpus_used']}/{row['vcpus']}",
                 f"{row['memory_mib_used']}/{row['memory_mib']}",
@@ -299,6 +301,13 @@ def hosts(
         ],
     )
     return 0
+
+
+def _how_it_is(row: Row) -> str:
+    from buildflow.distributed.capacity import DISABLED
+
+    state = str(row["state"])
+    return f"{state}, {DISABLED}" if row["disabled"] and state != DISABLED else state
 
 
 def jobs(

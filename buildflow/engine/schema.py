@@ -12,7 +12,18 @@ from __future__ import annotations
 
 from typing import Final
 
-from sqlalchemy import Column, ForeignKey, Index, Integer, MetaData, Table, Text, text
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    false,
+    text,
+)
 
 metadata: Final = MetaData(
     naming_convention={
@@ -146,7 +157,8 @@ hosts: Final = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("uri", Text, nullable=False),  # without credentials
-    Column("state", Text, nullable=False),  # up, down or disabled
+    Column("state", Text, nullable=False),  # how it is: up, down or standby
+    Column("disabled", Boolean, nullable=False, server_default=false()),  # a person's word
     Column("vcpus", Integer, nullable=False),
     Column("memory_mib", Integer, nullable=False),
     Column("disk_gib", Integer, nullable=False),

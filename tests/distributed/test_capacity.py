@@ -7,16 +7,27 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
 
 from buildflow.api import VmEngine
 from buildflow.config import Settings
-from buildflow.distributed.capacity import DISABLED, DOWN, SILENT_S, UP, Capacity, HostRow
+from buildflow.distributed.capacity import (
+    DISABLED,
+    DOWN,
+    SILENT_S,
+    STANDBY,
+    UP,
+    Capacity,
+    HostRow,
+)
 from buildflow.distributed.jobs import Jobs
 from buildflow.distributed.placement import NO_ROOM
 from buildflow.drivers.protocols import Demand
+from buildflow.engine import migrations
 from buildflow.engine.clock import VirtualClock
 from buildflow.errors import BadInput, Exhausted, StaleOwner
 from buildflow.flows.request import parse_request
+from tests.lab.services import PostgreSQL
 
 
 @pytest.fixture
@@ -95,12 +106,16 @@ def test_a_host_that_is_down_or_disabled_is_passed_over(engine: VmEngine) -> Non
     big = HostRow("big", "sim:///", vcpus=64, memory_mib=65536, disk_gib=99)
     capacity.offer(big)
     capacity.offer(HostRow("small", "sim:///", vcpus=2, memory_mib=2048, disk_gib=9))
-    for state in (DOWN, DISABLED):
-        assert capacity.mark("big", state, "a test")
-        assert capacity.place(Demand(1, 1024), ["big", "small"], []) == "small"
+    capacity.doubt(big, "a test")
+    assert capacity.place(Demand(1, 1024), ["big", "small"], []) == "small"
+    capacity.offer(big)
+    assert capacity.place(Demand(1, 1024), ["big", "small"], []) == "big"
+    capacity.disable("big")
+    assert capacity.place(Demand(1, 1024), ["big", "small"], []) == "small"
     capacity.offer(big)  # its conductor is there again: what a person disabled stays so
     assert capacity.place(Demand(1, 1024), ["big", "small"], []) == "small"
-    assert not capacity.mark("nobody", DOWN)
+    with pytest.raises(BadInput, match="no host is named 'nobody'"):
+        capacity.disable("nobody")
 
 
 def test_a_host_that_nobody_offers_is_down_until_it_is_offered_again(tmp_path: Path) -> None:
@@ -161,11 +176,58 @@ def test_a_sick_host_says_why_and_a_disabled_one_stays_so(engine: VmEngine) -> N
     capacity.doubt(host, "no such address")
     assert capacity.listed()[0]["reason"] == "no such address", "what it is now"
     capacity.offer(host)
-    capacity.mark("h", DISABLED, "by hand")
+    capacity.disable("h")
     capacity.offer(host)
+    (row,) = capacity.listed()
+    assert (row["state"], row["disabled"], row["reason"]) == (DISABLED, True, "disabled by hand")
+    assert capacity.alive("h"), "what is on it can be removed"
     capacity.doubt(host, "no hypervisor")
     (row,) = capacity.listed()
-    assert (row["state"], row["reason"]) == (DISABLED, "by hand")
+    assert (row["state"], row["disabled"], row["reason"]) == (DOWN, True, "no hypervisor")
+    assert not capacity.alive("h")
+    capacity.disable("h", False)
+    assert capacity.listed()[0]["state"] == DOWN, "enabling it does not mend it"
+
+
+def test_a_disabled_host_that_nobody_serves_is_down(tmp_path: Path) -> None:
+    clock = VirtualClock()
+    with VmEngine(Settings(home=tmp_path), clock=clock, watch_s=None) as engine:
+        capacity = Capacity(engine.store, clock)
+        capacity.offer(HostRow("h", "sim:///", vcpus=8, memory_mib=8192, disk_gib=9))
+        capacity.disable("h")
+        assert capacity.any_alive()
+        clock.sleep(SILENT_S + 1)
+        (row,) = capacity.listed()
+        assert (row["state"], row["disabled"]) == (DOWN, True)
+        assert "no conductor has offered it" in row["reason"]
+        assert not capacity.alive("h")
+        assert not capacity.any_alive()
+        capacity.attend("h", "a standby finishes what is on it")
+        assert capacity.listed()[0]["state"] == STANDBY
+        assert capacity.alive("h")
+
+
+def assert_disabled_stays_disabled(url: str, home: Path) -> None:
+    made = create_engine(url)
+    with made.begin() as connection:
+        migrations.upgrade(connection, "0002")
+        hosts_then = "(name, uri, state, vcpus, memory_mib, disk_gib, seq, seen_at, reason)"
+        for name, state in (("off", "disabled"), ("on", "up")):
+            values = f"('{name}', 'sim:///', '{state}', 1, 64, 1, 0, '2099-01-01', NULL)"
+            connection.exec_driver_sql(f"INSERT INTO hosts {hosts_then} VALUES {values}")
+    made.dispose()
+    with VmEngine(Settings(home=home, store=url), watch_s=None) as engine:
+        listed = Capacity(engine.store, engine.clock).listed()
+    assert {row["name"]: row["state"] for row in listed} == {"off": DISABLED, "on": UP}
+
+
+def test_a_host_that_an_older_version_disabled_stays_so(tmp_path: Path) -> None:
+    assert_disabled_stays_disabled(f"sqlite:///{tmp_path / 'store.sqlite'}", tmp_path)
+
+
+@pytest.mark.services
+def test_the_same_in_postgresql(tmp_path: Path, postgresql: PostgreSQL) -> None:
+    assert_disabled_stays_disabled(postgresql.new_database(), tmp_path)
 
 
 def test_only_what_conductors_offer_is_shared(engine: VmEngine) -> None:
@@ -180,7 +242,7 @@ def room_is_released(capacity: Capacity) -> None:
 
 
 def room_is_enabled(capacity: Capacity) -> None:
-    capacity.mark("h", UP)
+    capacity.disable("h", False)
 
 
 def room_is_offered(capacity: Capacity) -> None:

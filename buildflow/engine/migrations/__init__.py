@@ -6,7 +6,7 @@ from typing import Final
 
 from sqlalchemy import Connection, inspect, text
 
-HEAD: Final = "0002"
+HEAD: Final = "0003"
 """The newest version: a store that is there already needs no alembic at all to be opened."""
 
 
