@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Final, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
 
+from buildflow.engine.journal import PATIENCE_S
 from buildflow.engine.store import Store
 
 Result = TypeVar("Result")
-
-# as long as a build's own commits wait (engine/store.py)
-PATIENCE_S: Final = 20.0
 
 
 def transact(

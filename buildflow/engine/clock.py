@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 
 class Clock(Protocol):
@@ -24,6 +24,9 @@ class Clock(Protocol):
         """Let `seconds` pass, or less when `wake` is set."""
 
 
+_SINCE_BOOT: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
 class SystemClock:
     """The machine's own clock."""
 
@@ -32,8 +35,8 @@ class SystemClock:
         return datetime.now(UTC)
 
     def monotonic(self) -> float:
-        """See Clock."""
-        return time.monotonic()
+        """See Clock. It goes on while the machine is suspended, where the system has such a one."""
+        return time.clock_gettime(_SINCE_BOOT)
 
     def sleep(self, seconds: float, wake: threading.Event | None = None) -> None:
         """See Clock."""

@@ -22,6 +22,9 @@ from typing import Any
 from buildflow.engine.statements import Params, Prepared, Statements
 from buildflow.errors import StaleOwner, StateConflict, StoreError
 
+# how long a commit waits for a database server that has gone, in seconds
+PATIENCE_S = 20.0
+
 
 @dataclass(slots=True)
 class Unit:
@@ -143,13 +146,17 @@ class Journal:
     def _write(self, batch: list[Unit]) -> None:
         """Commit `batch`, or leave in each of its units why it could not be."""
         attempt = 0
+        end = 0.0
         while True:
             try:
                 self._write_once(batch, again=attempt > 0)
             except Exception as error:
                 self._discard()
                 attempt += 1
-                if self._lost(error) and attempt <= self._reconnect_attempts:
+                # one that does not even refuse a connection takes long to fail
+                end = end or time.monotonic() + PATIENCE_S
+                in_time = attempt <= self._reconnect_attempts and time.monotonic() < end
+                if self._lost(error) and in_time:
                     self._sleep(min(0.1 * 2**attempt, 2.0))
                     continue
                 if len(batch) > 1 and not self._concerns_all(error):

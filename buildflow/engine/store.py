@@ -40,6 +40,14 @@ STATUSES = ("queued", "running", "rolling_back", "complete", "rolled_back", "res
 
 # longest pause between two statements of one transaction, in ms; ours take microseconds
 _STOPPED_MS = 5000
+# libpq's: how soon a PostgreSQL that says nothing is taken for gone (seconds, and milliseconds)
+_SILENCE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+}
 
 
 def _retry_locked(timeout_s: float) -> Retrying:
@@ -107,8 +115,14 @@ class Store:
             return engine
         # A process that is stopped in mid-transaction holds its row locks for as long as it likes:
         # the server ends its session, and the fence settles what it may still have committed.
-        guard = f"-c idle_in_transaction_session_timeout={_STOPPED_MS}"
-        return create_engine(self.url, pool_pre_ping=True, connect_args={"options": guard})
+        # One that is silent (a cut line, a host without power) is lost within seconds, not when TCP
+        # gives up after a quarter of an hour. What the URL says wins.
+        told = make_url(self.url).query
+        options = f"{told.get('options', '')} -c idle_in_transaction_session_timeout={_STOPPED_MS}"
+        arguments = {name: value for name, value in _SILENCE.items() if name not in told}
+        return create_engine(
+            self.url, pool_pre_ping=True, connect_args={**arguments, "options": options.strip()}
+        )
 
     def _migrate(self) -> None:
         with self.engine.connect() as connection:
