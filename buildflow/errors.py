@@ -101,6 +101,13 @@ class BindingFailed(Refused):
     """A port could not be bound on this host; another host might do (nova: PortBindingFailed)."""
 
 
+class NoRoom(Exhausted):
+    """Hosts that are shared have no room for it now; it may wait until one has."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, driver="capacity")
+
+
 class NoAddressLeft(Exhausted):
     """A subnet is full (nova: NoMoreFixedIps)."""
 

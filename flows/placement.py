@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from taskflow import retry
 
 from buildflow.drivers.protocols import Demand, Json
-from buildflow.errors import BuildflowError, BuildStopped, Refused
+from buildflow.errors import (
+    BuildflowError,
+    BuildStopped,
+    NoRoom,
+    Refused,
+    StopBuild,
+    StoreError,
+)
 from buildflow.flows.reschedule import Resolution, resolve
 
 if TYPE_CHECKING:
@@ -19,7 +26,9 @@ class OverHosts(retry.Retry):  # type: ignore[misc]
     """Provides `host`: each candidate once, at most `max_attempts`, with full undo between them.
 
     Of hosts that are shared the one with the most room comes first, else the first in order.
-    Which failures go on to the next host, flows/reschedule.py says.
+    Which failures go on to the next host, flows/reschedule.py says. Room that another build was
+    faster to take is no failure of its host: it may be tried again, and where no host has room for
+    a build that has not failed yet, the build goes back into the queue and waits.
     """
 
     run: Run
@@ -37,14 +46,14 @@ class OverHosts(retry.Retry):  # type: ignore[misc]
 
     def _untried(self, history: Any) -> list[str]:
         """By name and not by number: after a crash the engine may serve other hosts."""
-        tried = [host for host, _ in history]
-        return [host for host in self.hosts or self.run.world.hosts if host not in tried]
+        failed = _failed(history)
+        return [host for host in self.hosts or self.run.world.hosts if host not in failed]
 
     def _choose(self, history: Any) -> str:
-        """The next host. Raises Exhausted when none of those that are shared can take it."""
+        """The next host. Raises NoRoom when none of those that are shared can take it."""
         untried = self._untried(history)
         capacity = self.run.world.capacity
-        tried = [host for host, _ in history]
+        tried = _failed(history)
         # where one is shared all are: one that the store does not list has no room to claim
         if capacity is None or not self.demand or not any(map(capacity.shares, [*tried, *untried])):
             return untried[0]
@@ -54,23 +63,36 @@ class OverHosts(retry.Retry):  # type: ignore[misc]
     def execute(self, history: Any, *args: Any, **kwargs: Any) -> str:
         """The next host. Its number is the attempt's, and part of every effect's key."""
         run = self.run
-        error: BuildflowError | None = None
-        if run.stop is not None:
-            error = BuildStopped(run.stop, run.stop_detail)
-        elif left := sorted({effect["kind"] for effect in run.leftovers()}):
-            # a guest that could not be stopped may still write to the volume
-            error = Refused(f"no other host is tried: {', '.join(left)} could not be removed")
-        else:
-            try:
-                host = self._choose(history)
-            except BuildflowError as none:
-                error = none
-        if error is not None:
-            run.rescheduling = False
-            run.blame(error, self.name)
-            raise error
+        try:
+            host = self._next(history)
+        except NoRoom as error:
+            if not _failed(history):
+                raise run.give_back(error) from error
+            self._blame(error)
+            raise
+        except StoreError as error:
+            raise run.halt(error) from error
+        except BuildflowError as error:
+            self._blame(error)
+            raise
         run.set_attempt(len(history) + 1, host)
         return host
+
+    def _next(self, history: Any) -> str:
+        run = self.run
+        try:
+            run.check_stop()
+        except StopBuild as request:
+            raise BuildStopped(request.reason, request.detail) from None
+        left = sorted({effect["kind"] for effect in run.leftovers()})
+        if left:
+            # a guest that could not be stopped may still write to the volume
+            raise Refused(f"no other host is tried: {', '.join(left)} could not be removed")
+        return self._choose(history)
+
+    def _blame(self, error: BuildflowError) -> None:
+        self.run.rescheduling = False
+        self.run.blame(error, self.name)
 
     def on_failure(self, history: Any, *args: Any, **kwargs: Any) -> str:
         """Another host, or everything back."""
@@ -83,7 +105,8 @@ class OverHosts(retry.Retry):  # type: ignore[misc]
         )
         run = self.run
         going_on = run.stop is None and not run.going_back
-        if hopeful and going_on and len(history) < self.max_attempts and self._untried(history):
+        tries_left = len(_failed(history)) < self.max_attempts and self._untried(history)
+        if hopeful and going_on and tries_left:
             run.rescheduling = True
             return str(retry.RETRY)
         run.rescheduling = False
@@ -91,3 +114,13 @@ class OverHosts(retry.Retry):  # type: ignore[misc]
 
     def revert(self, history: Any, *args: Any, **kwargs: Any) -> None:
         """Nothing: the attempt's steps have undone themselves."""
+
+
+def _failed(history: Any) -> list[str]:
+    """The hosts on which an attempt has failed for another reason than room that was taken."""
+    return [host for host, failures in history if not _lost_room(failures)]
+
+
+def _lost_room(failures: Mapping[str, Any]) -> bool:
+    names = [{name.rpartition(".")[2] for name in failure} for failure in failures.values()]
+    return bool(names) and all(NoRoom.__name__ in each for each in names)

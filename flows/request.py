@@ -129,6 +129,8 @@ class BuildRequest(BaseModel):
             raise ValueError("give an image or a boot volume: one of the two")
         if self.no_network and self.networks:
             raise ValueError("the network 'none' goes with no other")
+        if self.affinity_group is not None and self.affinity_group == self.anti_affinity_group:
+            raise ValueError("the machines of one group can't be both together and apart")
         return self
 
     def inputs(self) -> dict[str, Any]:
@@ -167,5 +169,5 @@ def _in_words(error: dict[str, Any]) -> str:
         return str(error["msg"]).removeprefix("Value error, ")
     if kind in _LIMITS:
         words, limit = _LIMITS[kind]
-        return f"{words} {error['ctx'][limit]:g}, not {given}"
+        return f"{words} {error['ctx'][limit]:.12g}, not {given}"
     return str(error["msg"]) + ("" if kind == "missing" else f" (got {given!r})")

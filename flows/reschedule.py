@@ -48,6 +48,11 @@ TABLE: Final[tuple[ResolutionRow, ...]] = (
         Resolution.ABORT,
         "Cinder is the same for every host, and may hold a volume in an unknown state (InvalidBDM)",
     ),
+    ResolutionRow(
+        errors.NoRoom,
+        Resolution.RESCHEDULE,
+        "another build was faster to take the room; the host may be tried again",
+    ),
     ResolutionRow(errors.Exhausted, Resolution.RESCHEDULE, "this host has no room"),
     ResolutionRow(errors.BadInput, Resolution.ABORT, "the request would fail on any host"),
     ResolutionRow(errors.DefinitionError, Resolution.ABORT, "the flow would fail on any host"),

@@ -27,7 +27,7 @@ from buildflow.drivers.protocols import Demand, Thing
 from buildflow.engine.clock import Clock, stamp
 from buildflow.engine.schema import builds, claims, hosts
 from buildflow.engine.store import Row, Store
-from buildflow.errors import BadInput, Exhausted, StaleOwner
+from buildflow.errors import BadInput, NoRoom, StaleOwner
 
 UP, DOWN = "up", "down"
 # its own conductor is gone, and another one finishes what is on it
@@ -177,8 +177,10 @@ class Capacity:
 
     def _state(self, row: Any) -> tuple[str, str | None]:
         """What a host's row says now, and why."""
-        if row["state"] != DOWN and row["seen_at"] < _silent_since(self._clock.now()):
-            return DOWN, f"no conductor has offered it since {row['seen_at']}"
+        now = self._clock.now()
+        if row["state"] != DOWN and row["seen_at"] < _silent_since(now):
+            seconds = (now - datetime.fromisoformat(row["seen_at"])).total_seconds()
+            return DOWN, f"no conductor has offered it for {seconds:.0f} s"
         if row["state"] == UP and row["disabled"]:
             return DISABLED, "disabled by hand"
         return row["state"], row["reason"]
@@ -198,7 +200,7 @@ class Capacity:
     def claim(
         self, key: str, build: str, host: str, demand: Demand, epoch: int | None = None
     ) -> Row:
-        """Take room on a host. Raises Exhausted: no room, down, or a group is against it.
+        """Take room on a host. Raises NoRoom: no room, down, or a group is against it.
 
         With an `epoch` it is taken in one transaction with seeing that the build still has it:
         StaleOwner when another process has taken it over.
@@ -216,7 +218,7 @@ class Capacity:
                 update(hosts).where(hosts.c.name == host).values(seq=hosts.c.seq + 1)
             )
             if touched.rowcount == 0:
-                raise Exhausted(f"host {host} is not known", driver="capacity")
+                raise NoRoom(f"host {host} is not known")
             if epoch is not None:
                 # after the host's row: the journal holds rows of builds, and never waits for a host
                 owned = select(builds.c.epoch).where(builds.c.id == build)
@@ -228,7 +230,7 @@ class Capacity:
                 return present
             refusal = self._rooms(connection, demand, [host])[0].refusal(demand)
             if refusal is not None:
-                raise Exhausted(f"host {host}: {refusal}", driver="capacity")
+                raise NoRoom(f"host {host}: {refusal}")
             row = {
                 "key": key, "build": build, "host": host, "vcpus": demand.vcpus,
                 "memory_mib": demand.memory_mib, "disk_gib": demand.disk_gib,
@@ -257,18 +259,24 @@ class Capacity:
     def place(
         self, demand: Demand, among: Sequence[str], tried: Sequence[str], build: str | None = None
     ) -> str:
-        """The host with the most room for `demand` of those not tried yet. Raises Exhausted.
+        """The host with the most room for `demand` of those not tried yet. Raises NoRoom.
 
         For a `build` the room is kept, among the builds of this process, until its claim is made,
         it is placed elsewhere, or forgotten: ten that begin at once do not all see the same room.
         """
-        with self._lock:
-            if build is not None:
-                self._reserved.pop(build, None)
-            host = choose(self.rooms(demand, among), demand, tried)
-            if build is not None:
-                self._reserved[build] = (host, demand)
-            return host
+        while True:
+            with self._lock:
+                if build is not None:
+                    self._reserved.pop(build, None)
+                kept = dict(self._reserved)
+            # not under the lock: the store may be away for long
+            host = choose(self._rooms_of(demand, among, kept), demand, tried)
+            with self._lock:
+                if build is None:
+                    return host
+                if self._reserved.items() <= kept.items():  # nobody has been placed meanwhile
+                    self._reserved[build] = (host, demand)
+                    return host
 
     def forget(self, build: str) -> None:
         """No room needs to be kept for this build."""
@@ -279,6 +287,14 @@ class Capacity:
         """What is left on each of these hosts, by default on every one, as `demand` sees it."""
         with self._lock:
             kept = dict(self._reserved)
+        return self._rooms_of(demand, among, kept)
+
+    def _rooms_of(
+        self,
+        demand: Demand,
+        among: Sequence[str] | None,
+        kept: Mapping[str, tuple[str, Demand]],
+    ) -> list[Room]:
         return transact(self._store, lambda c: self._rooms(c, demand, among, kept))
 
     def _rooms(

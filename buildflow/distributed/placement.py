@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from buildflow.drivers.protocols import Demand
-from buildflow.errors import Exhausted
+from buildflow.errors import NoRoom
 
 NO_ROOM: Final = "no host has room"
 # of how many hosts the reason is told: it is stored with each job that waits
@@ -47,7 +47,7 @@ class Room:
 def choose(rooms: Sequence[Room], demand: Demand, tried: Sequence[str]) -> str:
     """The host with the most free memory, then vcpus, then by name, of those not tried yet.
 
-    Raises Exhausted with the reasons of the first `TOLD` hosts when none can take it.
+    Raises NoRoom with the reasons of the first `TOLD` hosts when none can take it.
     """
     reasons: list[str] = []
     able: list[Room] = []
@@ -63,6 +63,6 @@ def choose(rooms: Sequence[Room], demand: Demand, tried: Sequence[str]) -> str:
     if not able:
         more = [f"and {len(reasons) - TOLD} more"] if len(reasons) > TOLD else []
         told = "; ".join([*reasons[:TOLD], *more]) if reasons else "there is none"
-        raise Exhausted(f"{NO_ROOM} ({told})", driver="capacity")
+        raise NoRoom(f"{NO_ROOM} ({told})")
     best = min(able, key=lambda r: (-r.memory_mib, -r.vcpus, -r.disk_gib, r.host))
     return best.host

@@ -326,6 +326,8 @@ class Carrier:
             effect = next((e for e in self.store.effects(run.id) if e["key"] == key), None)
             if effect is None or effect["state"] != INTENT or build is None:
                 return effect
+            if build["epoch"] == run.epoch:
+                return None  # nobody has it yet: whoever takes it finds what we have made
             if build["status"] != "rolling_back" or self.clock.monotonic() >= deadline:
                 return effect
             self.clock.sleep(SETTLE_S)

@@ -354,7 +354,18 @@ class Engine(Carrier):
         threading.Thread(target=body, name="follow", daemon=True).start()
         return Handle(self, build_id, future)
 
+    def others(self, intention: Intention) -> Callable[[Row], bool]:
+        """Tells of a build that nobody is at work on whether somebody else is going to be.
+
+        Asked again and again while it is waited for. For an engine that knows of others.
+        """
+        return lambda _row: False
+
+    def require_reach(self, row: Row) -> None:
+        """Raise HostUnusable where a build must not be taken up from here; for one that knows."""
+
     def _see_through(self, build_id: str, intention: Intention) -> None:
+        by_others = self.others(intention)
         while True:
             self._await_here(lambda: self._futures.get(build_id))
             row = self.store.build(build_id)
@@ -362,7 +373,9 @@ class Engine(Carrier):
                 raise BadInput(f"no build has the id {build_id!r}")
             if row["status"] == "residue" or decide(row, intention) is Decision.NOTHING:
                 return
-            if row["status"] in ENDED or not self._at_work(row):
+            idle = row["status"] in ENDED or not self._at_work(row)
+            if idle and not by_others(row):
+                self.require_reach(row)
                 with self._mutex:
                     if build_id not in self._futures:
                         self._submit(build_id, intention, None)

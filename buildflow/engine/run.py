@@ -190,6 +190,20 @@ class Run(Undoing):
         with self.locks.hold(key, look):
             yield
 
+    def give_back(self, error: BuildflowError) -> Halt:
+        """The end of a run that has made nothing and can't go on here now: its build waits as it
+        did before anybody had begun, for whoever takes it next. `error` says why.
+        """
+        with self.lock:
+            if self.fault is not None:  # why an earlier attempt came to nothing, not the build
+                self.errors = [self.fault, *self.errors]
+                self.fault = None
+            self.host = None
+            self.given_back = True
+            self.set_status("queued")
+        self.commit()
+        return self.halt(error)
+
     # --- execute --------------------------------------------------------------------------------
 
     def execute(self, step: Step, inputs: Row) -> Any:
@@ -214,6 +228,8 @@ class Run(Undoing):
             failure = BuildflowError(f"step {step.name} called sys.exit({error.code!r})")
             self.blame(failure, step.name)
             raise failure from None
+        except StoreError as error:  # a step that keeps something in the store itself
+            raise self.halt(error) from error
         except Exception as error:
             self.blame(error, step.name)
             raise

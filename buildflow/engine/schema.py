@@ -1,8 +1,8 @@
 """The store's tables: builds, instances, history, effects and TaskFlow's logbook in one database.
 
-Rules: text, integer and JSON-as-text columns only, so that SQLite and PostgreSQL hold the same
-rows; every change of this file comes with a migration (engine/migrations), and the migrations alone
-make the database.
+Rules: text, integer, boolean and JSON-as-text columns only, so that SQLite and PostgreSQL hold the
+same rows; every change of this file comes with a migration (engine/migrations), and the migrations
+alone make the database.
 
 TaskFlow's words: a build is a logbook, each of its flows (`build`, `delete`) a flow detail, and
 each step an atom detail. Rows of atoms are written when they first change, never as PENDING.
@@ -186,7 +186,7 @@ jobs: Final = Table(
     "jobs",
     metadata,
     Column("build", Text, ForeignKey("builds.id", ondelete="CASCADE"), primary_key=True),
-    Column("state", Text, nullable=False),  # posted, or aside after too many tries
+    Column("state", Text, nullable=False),  # distributed/jobs.py has them
     Column("tries", Integer, nullable=False),
     Column("not_before", Text),
     Column("reason", Text),

@@ -13,6 +13,9 @@ _LISTED = (
 )  # fmt: skip
 
 
+_BEFORE_A_FAILURE = ("PENDING", "RUNNING", "SUCCESS")
+
+
 def listed(store: Store, limit: int | None = 100) -> list[Row]:
     """Builds, newest first, each with its states, host and times."""
     return [{key: row[key] for key in _LISTED} for row in store.list(limit)]
@@ -79,7 +82,9 @@ def _step(name: str, atom: Row | None) -> Row:
             "name": name, "state": "PENDING", "started_at": None, "finished_at": None,
             "seconds": None, "reverted_at": None, "revert_seconds": None, "error": None,
         }  # fmt: skip
-    failure = atom["detail"].get("failure") or atom["detail"].get("revert_failure")
+    failure = None
+    if atom["state"] not in _BEFORE_A_FAILURE:  # else what is kept is of an earlier attempt
+        failure = atom["detail"].get("failure") or atom["detail"].get("revert_failure")
     return {
         "name": name,
         "state": atom["state"],

@@ -103,6 +103,7 @@ class Staging:
         self.made: dict[str, Step] = {}
         self.rescheduling = False  # an attempt is being undone, and another will follow
         self.halted: BuildflowError | None = None
+        self.given_back = False  # it waits for whoever takes it next
 
         self.lock = threading.RLock()
         self._fenced_at = clock.monotonic()
@@ -350,7 +351,7 @@ class Staging:
             "b_id": self.id,
             "status": self.status,
             "live_name": self.live_name,
-            "owner": None if self.status in ENDED else self.row["owner"],
+            "owner": None if self.given_back or self.status in ENDED else self.row["owner"],
             "attempt": self.attempt,
             "host": self.host,
             "fault": _dump(self.fault),

@@ -25,6 +25,7 @@ from buildflow.errors import (
     InvalidTransition,
     Refused,
     StateConflict,
+    StoreError,
     one_line,
 )
 from buildflow.states import power, task
@@ -96,6 +97,8 @@ class Undoing(Staging):
             if points is not None:
                 points("undo", step.name, self)
             self._delete(step, effect)
+        except StoreError as error:
+            raise self.halt(error) from error
         except Exception as error:
             reason = f"{type(error).__name__}: {one_line(error)}"
             self.stage_effect(effect, state=RESIDUE, reason=reason)
@@ -242,7 +245,8 @@ class Undoing(Staging):
     hear_of_stop: Callable[[], None]
 
 
-_FINAL = (Refused, HostElsewhere)
+# a store that is away has been waited for already, and a rollback goes on when it is back
+_FINAL = (Refused, HostElsewhere, StoreError)
 
 
 def _may_pass(error: BaseException) -> bool:
