@@ -131,7 +131,7 @@ class VmEngine(Engine):
         if row["status"] in ENDED and self._is_conducted(row, Intention.DELETE):
             return self._ask_conductor(row, Intention.DELETE)
         if row["status"] in ENDED:
-            self._require_reach(row)
+            self.require_reach(row)
         return super().delete(row["id"])
 
     def take_up(self, row: Row, intention: Intention) -> Handle:
@@ -139,14 +139,21 @@ class VmEngine(Engine):
         build has made is out of reach.
         """
         try:
-            self._require_reach(row)
+            self.require_reach(row)
         except HostUnusable as error:
             future: Future[None] = Future()
             future.set_exception(error)
             return Handle(self, row["id"], future)
         return super().take_up(row, intention)
 
-    def _require_reach(self, row: Row) -> None:
+    def others(self, intention: Intention) -> Callable[[Row], bool]:
+        """See Engine.others: a conductor that lives, where the build is on a host of its."""
+        from buildflow.distributed.request import Others
+
+        return Others(self, intention)
+
+    def require_reach(self, row: Row) -> None:
+        """See Engine.require_reach: what it has made is not within reach."""
         left = self._left_of(row)
         if left:
             require_reach(self.world, left)

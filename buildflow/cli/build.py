@@ -210,7 +210,7 @@ def _carry_out(
             points=plan,
         ) as engine,
     ):
-        shown = _build(engine, request, request_id, progress, interruption)
+        shown = _build(invocation, engine, request, request_id, progress, interruption)
     if plan is not None and plan.waiting:
         never = ", ".join(str(point) for point in plan.waiting)
         invocation.say(f"buildflow: never passed: {never}")
@@ -218,6 +218,7 @@ def _carry_out(
 
 
 def _build(
+    invocation: Invocation,
     engine: VmEngine,
     request: BuildRequest,
     request_id: str | None,
@@ -230,6 +231,7 @@ def _build(
         engine.world  # noqa: B018 - waits for the hypervisor, while a signal may still end us
     with interruption.turning_round(engine.interrupt):
         row = _accept(engine, request, request_id)
+        say_if_another(invocation, row, request)
         progress.follow(row["id"], row["name"], build_flow(**row["inputs"]))
         handle = engine.start(row)
         if interruption.happened:  # while there was no run yet that could be told
@@ -237,6 +239,16 @@ def _build(
         shown = handle.wait()
         progress.ended(row["id"], shown["status"])
         return shown
+
+
+def say_if_another(invocation: Invocation, row: Row, request: BuildRequest) -> None:
+    """Say so when a request id gave a build that was asked for in other words than these."""
+    known = row["inputs"]
+    if any(known.get(key) != value for key, value in request.inputs().items()):
+        invocation.say(
+            f"buildflow: request id {row['request_id']!r} is that of {row['name'] or row['id']},"
+            " which was asked for otherwise; nothing else is built"
+        )
 
 
 def _accept(engine: VmEngine, request: BuildRequest, request_id: str | None) -> Row:

@@ -136,7 +136,9 @@ def _faults(shown: Row) -> Iterator[str]:
     Of several attempts each has its line, the one that the fault is of among them.
     """
     fault, later, told = shown["fault"], shown["errors"], set()
-    if fault is not None:
+    if fault is not None and shown["status"] in ("queued", "running"):
+        later = [fault, *later]  # of an earlier attempt: one that is at work has no fault yet
+    elif fault is not None:
         yield f"fault{_in_step(fault)}: {fault['message']}"
         if shown["attempt"] > 1:
             later = [fault, *later]

@@ -32,7 +32,8 @@ class Invocation:
     def say(self, message: str) -> None:
         """One line for the user, on stderr."""
         with suppress(OSError):
-            print(message, file=sys.stderr, flush=True)
+            # in one piece: several threads may say something at once
+            print(f"{message}\n", end="", file=sys.stderr, flush=True)
 
     @contextmanager
     def waiting(self, for_what: str) -> Iterator[None]:

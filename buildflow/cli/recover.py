@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,6 +19,7 @@ from buildflow.cli.outcome import (
     tell_lines,
 )
 from buildflow.cli.work import flow_of, working
+from buildflow.errors import BuildflowError
 
 if TYPE_CHECKING:
     from buildflow.engine.store import Row
@@ -76,7 +78,7 @@ def cancel(
     """Stop a running build, wherever it runs, and have it rolled back.
 
     Needs the store alone. Exit code 0 when it has been rolled back (or, with --no-wait, asked to),
-    1 when it had ended already, 3 when something of it is left.
+    1 when it had ended already, 3 when something of it is left, 4 when nobody is there to do it.
     """
     invocation = invocation_of(ctx)
     with invocation.open_engine() as engine:
@@ -90,6 +92,11 @@ def cancel(
             not engine.owner_lives(engine.store.find(row["id"]))
         )
         has_job = _has_job(engine, row["id"])
+        if ownerless and shown["status"] == "queued" and not (no_wait and has_job):
+            # nobody has begun it: there is nothing to undo, and no need to wait for anybody
+            with suppress(BuildflowError):  # somebody takes it up just now, or no host can be used
+                shown = engine.resume([row["id"]], revert=True)[0].wait()
+                ownerless = False
     if invocation.json:
         invocation.document(shown)
     what = called(shown)

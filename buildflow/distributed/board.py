@@ -76,8 +76,10 @@ class Board:
         """Ask the board; BoardUnusable when it does not answer, BoardRefused when it says no."""
         from taskflow import exceptions
 
+        board = None
         try:
-            return question(self._open())
+            board = self._open()
+            return question(board)
         except (exceptions.NotFound, exceptions.UnclaimableJob):
             raise
         except Exception as error:
@@ -85,20 +87,20 @@ class Board:
                 raise
             if isinstance(error, HostUnusable):
                 raise
-            self._drop()
+            if board is not None:
+                self._drop(board)
             raise board_error(self.url, error) from None
 
-    def _drop(self) -> None:
+    def _drop(self, board: Any) -> None:
         """Forget a connection that failed; ZooKeeper's heals itself, and its session with it."""
         with self._lock:
-            if self.kind == "zookeeper" and self._board is not None:
-                return
-            board, self._board = self._board, None
+            if self.kind == "zookeeper" or self._board is not board:
+                return  # another thread was faster, and has a fresh one by now
+            self._board = None
             self._known.clear()
             self._read_at = float("-inf")
-        if board is not None:
-            with suppress(Exception):
-                board.release()
+        with suppress(Exception):
+            board.release()
 
     def close(self) -> None:
         """Let go of the board."""
@@ -172,7 +174,11 @@ class Board:
 
         try:
             self._ask(question)
-        except (exceptions.UnclaimableJob, exceptions.NotFound, exceptions.JobFailure):
+        except exceptions.UnclaimableJob:
+            # it may be ours all the same: the answer to an earlier claim was lost, or that to its
+            # end; nobody else can take it as long as we are asking
+            return self._owner(posting.job) == self._claimer
+        except (exceptions.NotFound, exceptions.JobFailure):
             return False
         return True
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, get_type_hints
 
 import typer
 
-from buildflow.cli.build import build, request_of
-from buildflow.cli.invocation import Invocation, invocation_of
+from buildflow.cli.build import build, request_of, say_if_another
+from buildflow.cli.invocation import invocation_of
 from buildflow.errors import BadInput
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def submit(
             away = error
         with invocation.open_engine() as engine:
             row = engine.accept_build(request, request_id=request_id, queue=True)
+            say_if_another(invocation, row, request)
             known = Jobs(engine.store, engine.clock)
             wanted = row["status"] == "queued" and known.row(row["id"]) is None
             if wanted:
@@ -101,9 +102,9 @@ def submit(
                 except BoardUnusable as error:
                     away = error
                     known.post(row["id"], ASKED)
-    posted = not (wanted and away is not None)
-    if not posted:
-        assert away is not None
+            job = known.row(row["id"])
+            posted = job is None or job["state"] != ASKED
+    if wanted and away is not None:
         invocation.say(f"buildflow: {away.summary}; a conductor will post it")
     if invocation.json:
         invocation.document(
@@ -168,6 +169,7 @@ def conductor(
     from buildflow.distributed.capacity import Capacity
     from buildflow.distributed.conductor import Conductor
     from buildflow.distributed.hosts import (
+        NAME_MAX,
         offered,
         parse_hosts,
         require_one_root,
@@ -181,6 +183,8 @@ def conductor(
 
     invocation = invocation_of(ctx)
     settings = invocation.settings
+    if name is not None and not (0 < len(name.strip()) <= NAME_MAX and name.isprintable()):
+        raise BadInput(f"--name: a conductor's name has 1 to {NAME_MAX} printable characters")
     who = name or f"{os.uname().nodename}-{os.getpid()}"
     board = Board(_required(jobboard), who, expiry_s=expiry)
     texts = host or ([] if standby else [f"{os.uname().nodename}={settings.libvirt_uri}"])
@@ -222,7 +226,7 @@ def conductor(
         on_event=lambda line: invocation.say(f"{who}: {line}"),
         on_end=forget,
     )
-    told = _stop_on_signals(worker, invocation, who)
+    told = _stop_on_signals(worker)
     names = [each.name for each in mine] + [f"{each.name} (standby)" for each in spare]
     invocation.say(f"{who}: taking builds from {board.url} for {', '.join(names)}")
     try:
@@ -234,15 +238,13 @@ def conductor(
     return 0
 
 
-def _stop_on_signals(worker: Any, invocation: Invocation, who: str) -> Callable[[], int]:
+def _stop_on_signals(worker: Any) -> Callable[[], int]:
     count = 0
 
     def caught(_number: int, _frame: Any) -> None:
         nonlocal count
         count += 1
-        worker.drain()
-        answer = "no new builds; those here end first" if count == 1 else "handing over at once"
-        invocation.say(f"{who}: {answer}")
+        worker.drain()  # which says so: here a line may just be on its way out
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, caught)
@@ -315,7 +317,9 @@ def jobs(
     jobboard: Jobboard = None,
     retry: Annotated[
         list[str] | None,
-        typer.Option(metavar="ID", help="Post a build again that was set aside; repeatable."),
+        typer.Option(
+            metavar="ID", help="Try one again now that waits or was set aside; repeatable."
+        ),
     ] = None,
     limit: Annotated[int, typer.Option(metavar="N", min=1, help="How many to list.")] = 100,
 ) -> int:
@@ -323,16 +327,18 @@ def jobs(
     from buildflow.distributed.board import Board
     from buildflow.distributed.board_error import BoardUnusable
     from buildflow.distributed.jobs import ASKED, Jobs
+    from buildflow.distributed.request import intention_of
 
     invocation = invocation_of(ctx)
     with invocation.open_engine() as engine:
         known = Jobs(engine.store, engine.clock)
         again = [engine.store.find(each) for each in retry or ()]
         for row in again:
-            if known.row(row["id"]) is None:
+            glance = known.glance(row["id"])
+            if glance is None or glance["job"] is None or intention_of(glance) is None:
                 raise BadInput(
-                    f"{row['name'] or row['id']} is {row['status']} and has no job;"
-                    " `buildflow jobs` lists those that have"
+                    f"{row['name'] or row['id']} is {row['status']}, and nothing waits to be done"
+                    " for it; `buildflow jobs` lists what does"
                 )
         for row in again:
             known.post(row["id"], ASKED)  # a conductor puts it on the board
@@ -365,11 +371,15 @@ def jobs(
 
 
 def _with_intention(row: Row) -> Row:
-    """A job and what it asks for: run, delete or cleanup."""
+    """A job and what it asks for: run, cancel, delete or cleanup; who has it is not known yet."""
     from buildflow.distributed.request import intention_of
+    from buildflow.engine.guard import Intention
 
     intention = intention_of({**row, "job": row["state"]})
-    return {**row, "intention": str(intention) if intention is not None else None}
+    told = str(intention) if intention is not None else None
+    if intention is Intention.RUN and row["stop"] is not None:
+        told = "cancel"  # however it is to stop: it is rolled back
+    return {**row, "intention": told, "conductor": None}
 
 
 def _job_line(row: Row) -> tuple[str, ...]:

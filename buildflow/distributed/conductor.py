@@ -31,7 +31,7 @@ from buildflow.api import VmEngine
 from buildflow.distributed.board import Board, Posting
 from buildflow.distributed.board_error import BoardUnusable
 from buildflow.distributed.capacity import OFFER_S, Capacity, HostRow
-from buildflow.distributed.jobs import ASIDE, Jobs
+from buildflow.distributed.jobs import ASIDE, ASKED, Jobs
 from buildflow.distributed.metrics import Metrics
 from buildflow.distributed.placement import choose
 from buildflow.distributed.request import demand_of, intention_of
@@ -39,7 +39,7 @@ from buildflow.engine.clock import stamp
 from buildflow.engine.guard import Intention
 from buildflow.engine.run import LOST
 from buildflow.engine.store import ENDED, Row
-from buildflow.errors import BuildflowError, Exhausted, OutOfReach, StaleOwner, StoreError
+from buildflow.errors import BuildflowError, NoRoom, OutOfReach, StaleOwner, StoreError
 from buildflow.redact import without_credentials
 
 LOG: Final = logging.getLogger(__name__)
@@ -47,6 +47,8 @@ IDLE_S: Final = 0.1
 # how often requests of processes without a jobboard are looked for
 ASKED_S: Final = 1.0
 FIRST_OFFER_S: Final = 10.0
+# the pause after a board, a store or a job that could not be asked or taken
+TROUBLED_S: Final = 1.0
 # how many jobs are looked at together, and for how long that holds
 AHEAD: Final = 32
 AHEAD_S: Final = 0.5
@@ -93,8 +95,9 @@ class Conductor:
         self._pool = ThreadPoolExecutor(max_builds, thread_name_prefix="conduct")
         self._work: dict[str, _Work] = {}
         self._lock = threading.Lock()
-        self._draining = threading.Event()
-        self._handing_over = threading.Event()
+        # how often it was told to stop; a plain number, for a signal may come while a lock is held
+        self._told = 0
+        self._answered = 0
         self._stopped = threading.Event()
         self._free = threading.Semaphore(max_builds)
         self._offered = threading.Event()
@@ -124,11 +127,14 @@ class Conductor:
         if self.hosts:  # before they are offered, no host has room
             self._offered.wait(FIRST_OFFER_S)
         try:
-            while not self._draining.is_set():
+            while not self._told:
                 if not self._take_one():
-                    self._draining.wait(IDLE_S)
-            self._await_work()
+                    time.sleep(IDLE_S)
+        except BaseException:
+            self.hand_over()
+            raise
         finally:
+            self._await_work()
             self._stopped.set()
             self._pool.shutdown(wait=True)
             for thread in threads:
@@ -136,23 +142,37 @@ class Conductor:
             self.board.close()
 
     def drain(self) -> None:
-        """Claim nothing more; `run` returns when what runs here has ended. Again: hand over."""
-        if self._draining.is_set():
-            self.hand_over()
-        self._draining.set()
+        """Claim nothing more; `run` returns when what runs here has ended. Again: hand over.
+
+        May be called by a handler of signals.
+        """
+        self._told += 1
 
     def hand_over(self) -> None:
         """Leave what runs here at its next safe point, for others to go on with at once."""
-        self._handing_over.set()
-        self._draining.set()
+        self._told += 2
+
+    @property
+    def handing_over(self) -> bool:
+        """Whether it was told to leave what runs here to others."""
+        return self._told > 1
+
+    def _answer(self) -> None:
+        """Say once what it does since it was told to stop, and once since it was told again."""
+        told = min(self._told, 2)
+        if told > self._answered:
+            self._answered = told
+            handing_over = "handing over at once"
+            self._event(handing_over if told > 1 else "no new builds; those here end first")
 
     def _await_work(self) -> None:
         while True:
+            self._answer()
             with self._lock:
                 running = list(self._work)
             if not running:
                 return
-            if self._handing_over.is_set():
+            if self.handing_over:
                 for build in running:  # each time: one may only now have become a run
                     self._let_go(build)
             time.sleep(IDLE_S)
@@ -169,7 +189,12 @@ class Conductor:
             return taken or found is not None
         except (BoardUnusable, StoreError) as error:
             self._event_once(error.summary)
-            self._draining.wait(1.0)
+            time.sleep(TROUBLED_S)
+            return False
+        except Exception as error:  # of this job: others are to be taken all the same
+            LOG.exception("take a job")
+            self._event_once(without_credentials(repr(error)))
+            time.sleep(TROUBLED_S)
             return False
         finally:
             if not taken:
@@ -236,13 +261,13 @@ class Conductor:
         host = row["host"]
         deadline = row["deadline_at"]
         late = deadline is not None and deadline < stamp(self.engine.clock.now())
-        if host is None and (late or row["stop"] is not None):
+        to_end = row["status"] not in ENDED and (late or row["stop"] is not None)
+        if host is None and to_end:
             return True  # whatever it waits for: there is nothing to undo
         if self.jobs.must_wait(row):
             return False
         if host is not None:
             ours = host in self.engine.world.computes and host not in self._sick
-            to_end = late or (row["stop"] is not None and row["status"] not in ENDED)
             return ours or (to_end and not self.capacity.alive(host))
         return self._has_room(row)
 
@@ -252,13 +277,13 @@ class Conductor:
         ours = [host.name for host in self.hosts if host.name not in self._sick]
         try:
             self.capacity.place(demand, ours, (), row["id"])
-        except Exhausted:
+        except NoRoom:
             pass
         else:
             return True
         try:
             choose(self.capacity.rooms(demand), demand, ())
-        except Exhausted as error:
+        except NoRoom as error:
             if self.hosts and self.jobs.failed(row, error.summary):
                 self._event(f"{row['name'] or row['id']}: {error.summary}; set aside")
                 self.metrics.set_aside()
@@ -279,12 +304,15 @@ class Conductor:
             self._event(f"{work.name}: {without_credentials(repr(error))}")
             self._give_back(work)
         finally:
-            with self._lock:
-                self._work.pop(build, None)
-                self.metrics.running(len(self._work))
+            # before it may be claimed again
             self.capacity.forget(build)
-            self._on_end(build, status)
-            self._free.release()
+            try:
+                self._on_end(build, status)
+            finally:
+                with self._lock:
+                    self._work.pop(build, None)
+                    self.metrics.running(len(self._work))
+                self._free.release()
 
     def _carry_out(self, work: _Work) -> str | None:
         """Bring one build to its end; returns its status, None when it goes on elsewhere."""
@@ -307,7 +335,7 @@ class Conductor:
             self._event(f"{name}: posted twice, and {holder} is at work on it")
             self._patiently(lambda: self.board.consume(work.posting))
             return None
-        if work.lost or self._handing_over.is_set():
+        if work.lost or self.handing_over:
             self._give_back(work)
             return None
         if not self._within_reach(row, name):
@@ -316,12 +344,14 @@ class Conductor:
         self._event(f"{name}: claimed by {self.board.who}")
         if row["tries"] or row["reason"] is not None:
             self.jobs.taken(build)
+        if intention is not Intention.RUN:
+            self.metrics.removing(build)
         try:
             self.engine.carry_out(build, intention, take_over=True)
         except StaleOwner as error:
             if work.lost:
                 pass  # that has been said
-            elif self._handing_over.is_set():
+            elif self.handing_over:
                 self._event(f"{name}: handed over")
             else:
                 self.metrics.lost()
@@ -330,6 +360,10 @@ class Conductor:
             return None
         except StoreError:
             raise
+        except NoRoom as error:  # another was faster; when nobody has room, that counts as a try
+            self._event(f"{name}: {error.summary}; it waits")
+            self._give_back(work)
+            return None
         except BuildflowError as error:
             self._set_back(work, error)
             return None
@@ -338,7 +372,8 @@ class Conductor:
             self._give_back(work)
             return None
         status = str(ended["status"])
-        self.metrics.ended(status, time.monotonic() - started)
+        if intention is Intention.RUN:
+            self.metrics.ended(status, time.monotonic() - started)
         self._event(f"{name}: {status}")
         # the row first: who finds the job without it sees that the build has ended
         self.jobs.forget(row)
@@ -455,6 +490,9 @@ class Conductor:
                         self._event(f"host {host.name} is up")
             except StoreError as error:
                 self._event_once(error.summary)
+            except Exception as error:  # nobody would notice that this thread has died
+                LOG.exception("tend %s", host.name)
+                self._event_once(f"host {host.name}: {without_credentials(repr(error))}")
             if self._stopped.wait(OFFER_S):
                 return
 
@@ -464,7 +502,8 @@ class Conductor:
         look_again_at = 0.0
         while not self._stopped.wait(ASKED_S):
             try:
-                missing = self.jobs.asked()
+                self._post_asked()  # they are ours to post from here on, so before all else
+                missing: list[str] = []
                 for host in self.standby:
                     if self.engine.world.is_open(host):
                         reason = f"{self.board.who} finishes what is on it"
@@ -477,6 +516,7 @@ class Conductor:
                     if self.board.count() - len(self._foreign) < count:
                         posted = self.board.posted()
                         self._foreign &= posted
+                        self._elsewhere -= {e for e in list(self._elsewhere) if e[0] not in posted}
                         missing += self.jobs.unposted(posted, older_s=expiry)
                 for build in missing:
                     with self._lock:
@@ -488,6 +528,18 @@ class Conductor:
             except Exception as error:  # nobody would notice that this thread has died
                 LOG.exception("mend board")
                 self._event_once(without_credentials(repr(error)))
+
+    def _post_asked(self) -> None:
+        asked = self.jobs.asked()
+        for place, build in enumerate(asked):
+            try:
+                self.board.post(build)
+                self.jobs.note(build, None)
+            except BoardUnusable as error:
+                for each in asked[place:]:
+                    self.jobs.post(each, ASKED)
+                    self.jobs.note(each, error.summary)
+                raise
 
     def _event(self, line: str) -> None:
         self._on_event(line)

@@ -23,6 +23,7 @@ from buildflow.redact import without_credentials
 
 # as Nova's cpu_allocation_ratio: a guest's processor is seldom busy
 VCPUS_PER_CPU: Final = 4
+NAME_MAX: Final = 255
 # what a column of the store takes
 SIZE_MAX: Final = 2**31 - 1
 _SIMULATED = {"vcpus": 64, "memory_mib": 256 * 1024, "disk_gib": 4096}
@@ -46,6 +47,8 @@ def parse_host(text: str) -> Host:
     name, equals, uri = address.partition("=")
     if not equals or "://" in name or ":" in name:
         uri, name = address, ""
+    if len(name) > NAME_MAX or not name.isprintable():
+        raise BadInput(f"a host's name has 1 to {NAME_MAX} printable characters, not {len(name)}")
     if ":" not in uri or (equals and uri is not address and not name):
         raise BadInput(f"--host {text!r}: give NAME=URI, such as h1=qemu:///embed?root=/srv/h1")
     refuse_password(uri)
@@ -102,12 +105,16 @@ def offered(host: Host, settings: Settings) -> HostRow:
 def _local(settings: Settings) -> dict[str, int]:
     import psutil
 
-    home = settings.home if settings.home.exists() else settings.home.parent
     return {
         "vcpus": VCPUS_PER_CPU * (os.cpu_count() or 1),
         "memory_mib": psutil.virtual_memory().total >> 20,
-        "disk_gib": shutil.disk_usage(home).total >> 30,
+        "disk_gib": shutil.disk_usage(_there(settings.home)).total >> 30,
     }
+
+
+def _there(path: Path) -> Path:
+    """It or the directory in which it is going to be made."""
+    return next(each for each in (path, *path.parents) if each.exists())
 
 
 def _remote(uri: str) -> dict[str, int]:
@@ -187,11 +194,12 @@ def require_served(hosts: Sequence[Host], settings: Settings) -> None:
     A conductor would take the host for one that is down, and wait for it.
     """
     from buildflow.drivers.registry import ALIASES, default_name
+    from buildflow.drivers.simulated.factory import SCHEME
 
     for host in hosts:
         if is_simulated(host):
             path = Path(unquote(urlsplit(host.uri).path) or "/")
-            if path.is_dir() or not path.parent.is_dir():
+            if not host.uri.startswith(SCHEME) or path.is_dir() or not path.parent.is_dir():
                 raise BadInput(
                     f"host {host.name}: {host.uri} names no file in a directory that is there: give"
                     " sim:///DIRECTORY/world.jsonl"

@@ -11,7 +11,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from sqlalchemy import Connection, bindparam, delete, exists, func, insert, select, update
+from sqlalchemy import Connection, bindparam, delete, exists, func, select, update
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from buildflow.distributed.placement import NO_ROOM
 from buildflow.distributed.transaction import transact
@@ -40,12 +42,14 @@ class Jobs:
             "state": state, "tries": 0, "not_before": None, "reason": None, "posted_at": now,
         }  # fmt: skip
 
-        def work(connection: Connection) -> None:
-            known = connection.execute(update(jobs).where(jobs.c.build == build).values(**values))
-            if known.rowcount == 0:
-                connection.execute(insert(jobs).values(build=build, **values))
-
-        transact(self._store, work)
+        make = pg_insert if self._store.engine.dialect.name == "postgresql" else sqlite_insert
+        # two may post it at once
+        statement = (
+            make(jobs)
+            .values(build=build, **values)
+            .on_conflict_do_update(index_elements=[jobs.c.build], set_=values)
+        )
+        transact(self._store, lambda c: c.execute(statement))
 
     def row(self, build: str) -> Row | None:
         """One job's row."""
@@ -98,8 +102,8 @@ class Jobs:
         statement = update(jobs).where(as_seen).values(**values)
         return transact(self._store, lambda c: int(c.execute(statement).rowcount)) > 0 and aside
 
-    def note(self, build: str, reason: str) -> None:
-        """Say why somebody leaves a job to others; no try is counted."""
+    def note(self, build: str, reason: str | None) -> None:
+        """Say why a job waits, or that it does so no more; no try is counted."""
         statement = update(jobs).where(jobs.c.build == build).values(reason=reason)
         transact(self._store, lambda c: c.execute(statement))
 

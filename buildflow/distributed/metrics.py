@@ -97,6 +97,11 @@ class Metrics:
             if status == "residue":
                 self._residue.inc()
 
+    def removing(self, build: str) -> None:
+        """A build that has ended is taken apart, which is no rollback."""
+        if self._prometheus is not None:
+            self._backwards.add(build)
+
     def forget(self, build: str) -> None:
         """A build has ended, or goes on elsewhere."""
         if self._prometheus is not None:

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final
 
 from buildflow.distributed.capacity import Capacity
-from buildflow.distributed.jobs import ASIDE, ASKED, Jobs
+from buildflow.distributed.jobs import ASIDE, ASKED, POSTED, Jobs
 from buildflow.drivers.protocols import Demand
 from buildflow.engine.core import Handle
 from buildflow.engine.guard import Decision, Intention, decide
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 LOOK_S: Final = 0.2
 # how long a job that a conductor has left to others waits for one of those
 REFUSED_S: Final = 10.0
+# how long one waits that no conductor has begun, and nobody says why
+UNBEGUN_S: Final = 60.0
 
 
 def demand_of(inputs: Mapping[str, Any]) -> Demand:
@@ -78,9 +80,67 @@ def ask(engine: VmEngine, row: Row, intention: Intention) -> Handle:
     return Handle(engine, row["id"], future)
 
 
+class Others:
+    """Whether a conductor is going to do what somebody wants of a build, so that it can be waited
+    for. Raises HostUnusable when those that live can't; it stays asked for.
+    """
+
+    def __init__(self, engine: VmEngine, intention: Intention) -> None:
+        self._engine, self._intention = engine, intention
+        self._jobs = Jobs(engine.store, engine.clock)
+        self._patience = _Patience(engine)
+        self._asked = False
+
+    def __call__(self, row: Row) -> bool:
+        """Looked at again and again, of a build that nobody is at work on."""
+        engine = self._engine
+        if row["host"] is None:
+            served = Capacity(engine.store, engine.clock).any_alive()
+        else:
+            served = host_served(engine, row)
+        if not served:
+            return False
+        job = self._jobs.row(row["id"])
+        if job is None and row["status"] in ENDED and not self._asked:
+            self._asked = True
+            self._jobs.post(row["id"], ASKED)
+            return True
+        if job is None or job["state"] == ASIDE:
+            return False
+        self._patience.look(job, row)
+        return True
+
+
+class _Patience:
+    """How long a job that a conductor has left to others waits for one of those."""
+
+    def __init__(self, engine: VmEngine) -> None:
+        self._clock = engine.clock
+        self._begun_at = engine.clock.monotonic()
+        self._refused_at: float | None = None
+
+    def look(self, job: Row | None, row: Row) -> None:
+        """Raises HostUnusable when `row`'s build has waited for too long."""
+        now = self._clock.monotonic()
+        reason = job["reason"] if job is not None else None
+        if reason is None and (job is None or job["state"] == POSTED):
+            self._refused_at = None
+        elif reason is not None and self._refused_at is None:
+            self._refused_at = now
+        if row["status"] not in ENDED:
+            self._begun_at = now
+        if self._refused_at is not None and reason and now - self._refused_at >= REFUSED_S:
+            raise HostUnusable(f"{reason}; it stays asked for, and a conductor that can do it will")
+        if now - self._begun_at >= UNBEGUN_S:
+            raise HostUnusable(
+                f"no conductor has begun with it for {UNBEGUN_S:g} s; it stays asked for, and"
+                " `buildflow jobs` lists it"
+            )
+
+
 def _await(engine: VmEngine, build: str, intention: Intention) -> None:
     jobs = Jobs(engine.store, engine.clock)
-    refused_at: float | None = None
+    patience = _Patience(engine)
     while True:
         job = jobs.row(build)
         row = engine.store.build(build)
@@ -90,13 +150,7 @@ def _await(engine: VmEngine, build: str, intention: Intention) -> None:
             return  # it was tried, and something is left
         if job is not None and job["state"] == ASIDE:
             raise HostUnusable(f"set aside after {job['tries']} tries: {job['reason']}")
-        reason = job["reason"] if job is not None else None
-        if reason is None:
-            refused_at = None
-        else:
-            refused_at = refused_at or engine.clock.monotonic()
-            if engine.clock.monotonic() - refused_at >= REFUSED_S:
-                raise HostUnusable(f"{reason}; a conductor that can do it will")
+        patience.look(job, row)
         if not host_served(engine, row):
             raise HostUnusable(
                 f"the conductor of host {row['host']} has gone away; whoever serves it next does it"

@@ -57,6 +57,11 @@ def refused(
         (["--jobboard", BOARD, "--host", f"{SIMULATED},disk=4000000000"], "to 2147483647"),
         (["--jobboard", BOARD, "--host", "h1=sim://"], "names no file"),
         (["--jobboard", BOARD, "--host", "h1=sim:///tmp"], "names no file"),
+        (["--jobboard", BOARD, "--host", "h1=sim:/tmp/world.jsonl"], "names no file"),
+        (["--jobboard", BOARD, "--host", f"{300 * 'h'}=sim:///tmp/world.jsonl"], "1 to 255"),
+        (["--jobboard", BOARD, "--host", SIMULATED, "--name", ""], "--name"),
+        (["--jobboard", BOARD, "--host", SIMULATED, "--name", "a\nb"], "--name"),
+        (["--jobboard", BOARD, "--host", SIMULATED, "--name", 256 * "n"], "--name"),
         (["--jobboard", BOARD, "--host", "h1=sim:///nowhere/world.jsonl"], "names no file"),
         (["--jobboard", "zookeeper://h:abc", "--host", SIMULATED], "a port is a number"),
         (["--jobboard", "zookeeper://h:1,i:70000", "--host", SIMULATED], "a port is a number"),
@@ -81,6 +86,8 @@ def test_of_a_conductor(words: list[str], said: str, refused: Refused) -> None:
         (["--jobboard", BOARD, "--anti-affinity", "a\nb"], "--anti-affinity"),
         (["--jobboard", BOARD, "--anti-affinity", 256 * "g"], "1 to 255"),
         (["--jobboard", BOARD, "--memory", "0"], "--memory"),
+        (["--jobboard", BOARD, "--memory", "99999999999"], "at most 16777216, not"),
+        (["--jobboard", BOARD, "--affinity", "g", "--anti-affinity", "g"], "together and apart"),
     ],
 )
 def test_of_a_submission(words: list[str], said: str, refused: Refused) -> None:

@@ -84,6 +84,24 @@ def test_a_namesake_has_none_of_its_claims(board_url: str) -> None:
         assert first.extend(mine)
 
 
+@ALL_BOARDS
+def test_a_claim_whose_answer_was_lost_is_ours(two: tuple[Board, Board]) -> None:
+    """Else its own maker would keep it from everybody, itself among them."""
+    a, b = two
+    a.post("build")
+    mine = next_of(a)
+    board = a._open()
+    if a.kind == "zookeeper":
+        board.claim(mine.job, a._claimer)
+    else:
+        board.claim(mine.job, a._claimer, expiry=2)
+    assert a.claim(mine), "asked again, as it was never heard of"
+    assert a.extend(mine)
+    assert not b.claim(next_of(b))
+    a.consume(mine)
+    assert b.posted() == set()
+
+
 @contextmanager
 def not_a_board() -> Iterator[int]:
     """The port of a web server that knows nothing of jobs."""
@@ -180,7 +198,7 @@ def test_a_claim_is_kept_over_a_new_connection(two: tuple[Board, Board]) -> None
     a.post("build")
     mine = next_of(a)
     assert a.claim(mine)
-    a._drop()  # as after an answer that never came
+    a._drop(a._board)  # as after an answer that never came
     assert a.extend(mine)
     assert b.holders({"build"}) == {"build": ["a"]}
 

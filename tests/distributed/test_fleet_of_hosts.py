@@ -120,3 +120,41 @@ def test_a_host_that_goes_away_and_returns(new_fleet: Callable[..., Fleet]) -> N
     assert_each_effect_made_once(fleet, [waits, stops])
     assert fleet.call("delete", waits)["status"] == "rolled_back"
     assert fleet.world.digest() == before
+
+
+def test_who_loses_a_race_for_room_waits(new_fleet: Callable[..., Fleet]) -> None:
+    """Two conductors that serve one host see the same last room, and each takes a build for it."""
+    fleet = new_fleet()
+    for name in "ab":
+        fleet.start(name, hosts=["h1"], sizes="vcpus=2")
+    fleet.await_start("a", "b")
+    builds = [fleet.submit(f"vm{number}", memory_mib=64, vcpus=1) for number in range(12)]
+    gone: set[str] = set()
+
+    def make_room() -> bool:
+        for build, status in fleet.statuses().items():
+            if status == "complete" and build not in gone:
+                gone.add(build)
+                fleet.engine.delete(build).wait()
+        return len(gone) == len(builds)
+
+    fleet.until(make_room, "each build once", 120)
+    assert fleet.faults() == {}
+    assert {fleet.engine.show(build)["vm_state"] for build in builds} == {"deleted"}
+    assert [thing.id for thing in fleet.capacity.inventory()] == []
+
+
+def test_who_loses_a_race_for_a_group_goes_to_its_host(new_fleet: Callable[..., Fleet]) -> None:
+    fleet = new_fleet()
+    fleet.start("a", hosts=["h1"])
+    fleet.start("b", hosts=["h2"])
+    fleet.await_start("a", "b")
+    pairs = [
+        [fleet.submit(f"vm{number}-{each}", memory_mib=64, affinity_group=f"g{number}")
+         for each in range(2)]
+        for number in range(12)
+    ]  # fmt: skip
+    fleet.until(fleet.all_ended, "end", 120)
+    assert set(fleet.statuses().values()) == {"complete"}
+    for pair in pairs:
+        assert len({fleet.engine.show(build)["host"] for build in pair}) == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from buildflow.engine.clock import VirtualClock
 from buildflow.engine.guard import Intention
 from buildflow.engine.store import Row
 from buildflow.flows.request import parse_request
+from tests.lab.services import PostgreSQL
 
 
 @pytest.fixture
@@ -74,6 +76,17 @@ def test_why_it_waited_is_not_said_of_one_that_runs(engine: VmEngine, jobs: Jobs
     (listed,) = jobs.listed()
     assert (listed["reason"], listed["tries"]) == (None, 1)
     assert not jobs.must_wait(seen(jobs, build)), "who takes it over does not wait for that either"
+
+
+@pytest.mark.services
+def test_two_may_post_one_build_at_once(tmp_path: Path, postgresql: PostgreSQL) -> None:
+    settings = Settings(home=tmp_path, store=postgresql.new_database())
+    with VmEngine(settings, watch_s=None) as engine, ThreadPoolExecutor(8) as pool:
+        jobs = Jobs(engine.store, engine.clock)
+        for number in range(20):
+            build = accepted(engine, f"vm{number}")
+            list(pool.map(jobs.post, [build] * 8))
+        assert jobs.count() == 20
 
 
 def test_what_is_asked_for_meanwhile_is_not_forgotten(

@@ -62,7 +62,7 @@ def test_only_what_has_a_job_is_tried_again(engine: VmEngine, jobs: Jobs, call: 
     engine.build(parse_request(name="ended", image="tiny")).wait()
     code, out, err = call("jobs", "--retry", "waits", "--retry", "ended")
     assert (code, out) == (2, "")
-    assert "ended is complete and has no job" in err
+    assert "ended is complete, and nothing waits to be done for it" in err
     known = jobs.row(waits)
     assert known is not None
     assert known["state"] == ASIDE, "nothing is done"
@@ -84,6 +84,36 @@ def test_a_job_says_what_it_is_for(engine: VmEngine, jobs: Jobs, call: Call) -> 
     }
     lines = {line.split()[1]: line for line in call("jobs")[1].splitlines()}
     assert "delete" in lines["gone"]
+
+
+def test_what_is_over_is_not_tried_again(engine: VmEngine, jobs: Jobs, call: Call) -> None:
+    """Its job may be listed still: a conductor takes it off the board."""
+    jobs.post(queued(engine, "gone"))
+    assert call("delete", "gone")[0] == 0
+    code, _, err = call("jobs", "--retry", "gone")
+    assert code == 2
+    assert "gone is rolled_back, and nothing waits" in err
+
+
+def test_what_nobody_has_begun_is_cancelled_without_anybody(
+    engine: VmEngine, jobs: Jobs, call: Call
+) -> None:
+    jobs.post(queued(engine, "vm"))
+    code, out, _ = call("cancel", "vm", "--no-wait")
+    assert (code, out) == (0, "vm will be rolled back by the next conductor that is free\n")
+    (row,) = json.loads(call("jobs", "--json")[1])
+    assert row["intention"] == "cancel"
+    assert call("cancel", "vm")[:2] == (0, "vm is rolled back\n")
+
+
+def test_a_request_id_of_another_build_is_told(engine: VmEngine, call: Call) -> None:
+    board = ("--jobboard", "redis://127.0.0.1:1/0")
+    words = ("submit", "vm", "--image", "tiny", "--request-id", "k", *board)
+    assert "asked for otherwise" not in call(*words)[2]
+    assert "asked for otherwise" not in call(*words)[2]
+    code, _, err = call("submit", "other", "--image", "tiny", "--request-id", "k", *board)
+    assert code == 0
+    assert "request id 'k' is that of vm, which was asked for otherwise" in err
 
 
 def test_show_says_why_a_build_waits(engine: VmEngine, jobs: Jobs, call: Call) -> None:

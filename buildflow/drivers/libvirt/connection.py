@@ -95,12 +95,11 @@ class Connection:
     def _answers(self, connection: Any) -> bool:
         # libvirt sees that a daemon is gone only when the next call fails, whose answer would then
         # be lost for want of a connection. So a call that changes nothing goes first (70 us).
-        if not connection.isAlive():
-            return False
-        if not self.target.has_daemon:
-            return True
         try:
-            connection.getLibVersion()
+            if not connection.isAlive():
+                return False
+            if self.target.has_daemon:
+                connection.getLibVersion()
         except libvirt.libvirtError:
             return False
         return True
@@ -120,12 +119,12 @@ class Connection:
                 return _embedded[self.target.root]
         try:
             connection = _open_within(self.target.uri, OPEN_S)
+            if self.target.kind is not Kind.TEST:
+                connection.setKeepAlive(_KEEPALIVE_S, _KEEPALIVE_COUNT)
         except libvirt.libvirtError as error:
             raise HostUnusable(
                 f"cannot reach the hypervisor at {self.target.uri}: {error.get_error_message()}"
             ) from error
-        if self.target.kind is not Kind.TEST:
-            connection.setKeepAlive(_KEEPALIVE_S, _KEEPALIVE_COUNT)
         return connection
 
     def _open_embedded(self, root: Path) -> Any:
