@@ -57,11 +57,11 @@ MISTAKES: Final[tuple[Mistake, ...]] = (
     Mistake(
         "undone-before-undo", _DURABLE, "the ledger says undone before anything is removed", _UNDO,
         "            self._delete(step, effect)\n"
-        "        except Exception as error:",
+        "        except StoreError as error:",
         "            self.stage_effect(effect, state=UNDONE, reason=None)\n"
         "            self.commit()\n"
         "            self._delete(step, effect)\n"
-        "        except Exception as error:",
+        "        except StoreError as error:",
         "delete-0n0v",
     ),
     Mistake(
@@ -644,8 +644,8 @@ MISTAKES: Final[tuple[Mistake, ...]] = (
         "next-host-over-residue", _HOSTS,
         "another host is tried though the guest could not be stopped on the first",
         _PLACEMENT,
-        '        elif left := sorted({effect["kind"] for effect in run.leftovers()}):',
-        '        elif left := sorted({e["kind"] for e in run.leftovers() if e["attempt"] < 0}):',
+        '        left = sorted({effect["kind"] for effect in run.leftovers()})',
+        '        left = sorted({e["kind"] for e in run.leftovers() if e["attempt"] < 0})',
         "build-0n0v-2hosts", depth=2, kinds=("er",),
     ),
 )
