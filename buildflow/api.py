@@ -146,11 +146,11 @@ class VmEngine(Engine):
             return Handle(self, row["id"], future)
         return super().take_up(row, intention)
 
-    def others(self, intention: Intention) -> Callable[[Row], bool]:
+    def others(self) -> Callable[[Row], bool]:
         """See Engine.others: a conductor that lives, where the build is on a host of its."""
         from buildflow.distributed.request import Others
 
-        return Others(self, intention)
+        return Others(self)
 
     def require_reach(self, row: Row) -> None:
         """See Engine.require_reach: what it has made is not within reach."""

@@ -11,6 +11,7 @@ from buildflow.drivers.protocols import Demand, Json
 from buildflow.errors import (
     BuildflowError,
     BuildStopped,
+    Exhausted,
     NoRoom,
     Refused,
     StopBuild,
@@ -22,13 +23,17 @@ if TYPE_CHECKING:
     from buildflow.engine.run import Run
 
 
+# the pause before the next choice after room that another build was faster to take
+LOST_ROOM_S = 0.2
+
+
 class OverHosts(retry.Retry):  # type: ignore[misc]
     """Provides `host`: each candidate once, at most `max_attempts`, with full undo between them.
 
     Of hosts that are shared the one with the most room comes first, else the first in order.
     Which failures go on to the next host, flows/reschedule.py says. Room that another build was
     faster to take is no failure of its host: it may be tried again, and where no host has room for
-    a build that has not failed yet, the build goes back into the queue and waits.
+    a build of conductors that has not failed yet, it goes back into the queue and waits.
     """
 
     run: Run
@@ -53,23 +58,25 @@ class OverHosts(retry.Retry):  # type: ignore[misc]
         """The next host. Raises NoRoom when none of those that are shared can take it."""
         untried = self._untried(history)
         capacity = self.run.world.capacity
-        tried = _failed(history)
+        known = [*(host for host, _ in history), *untried]
         # where one is shared all are: one that the store does not list has no room to claim
-        if capacity is None or not self.demand or not any(map(capacity.shares, [*tried, *untried])):
-            return untried[0]
-        demand = Demand(**self.demand)
-        return str(capacity.place(demand, [*tried, *untried], tried, self.run.id))
+        if capacity is not None and self.demand and any(map(capacity.shares, known)):
+            tried = _failed(history)
+            demand = Demand(**self.demand)
+            return str(capacity.place(demand, [*tried, *untried], tried, self.run.id))
+        if not untried:  # after a crash, where the engine serves fewer hosts
+            raise Exhausted("every host that is served here has been tried")
+        return untried[0]
 
     def execute(self, history: Any, *args: Any, **kwargs: Any) -> str:
         """The next host. Its number is the attempt's, and part of every effect's key."""
         run = self.run
         try:
             host = self._next(history)
-        except NoRoom as error:
-            if not _failed(history):
-                raise run.give_back(error) from error
-            self._blame(error)
-            raise
+        except StopBuild as request:
+            stopped = BuildStopped(request.reason, request.detail)
+            self._blame(stopped)
+            raise stopped from None
         except StoreError as error:
             raise run.halt(error) from error
         except BuildflowError as error:
@@ -80,15 +87,17 @@ class OverHosts(retry.Retry):  # type: ignore[misc]
 
     def _next(self, history: Any) -> str:
         run = self.run
-        try:
-            run.check_stop()
-        except StopBuild as request:
-            raise BuildStopped(request.reason, request.detail) from None
+        run.check_stop()
         left = sorted({effect["kind"] for effect in run.leftovers()})
         if left:
             # a guest that could not be stopped may still write to the volume
             raise Refused(f"no other host is tried: {', '.join(left)} could not be removed")
-        return self._choose(history)
+        try:
+            return self._choose(history)
+        except NoRoom as error:
+            if not _failed(history) and run.world.capacity.is_conducted(run.id):
+                raise run.give_back(error) from error
+            raise
 
     def _blame(self, error: BuildflowError) -> None:
         self.run.rescheduling = False
@@ -105,8 +114,11 @@ class OverHosts(retry.Retry):  # type: ignore[misc]
         )
         run = self.run
         going_on = run.stop is None and not run.going_back
-        tries_left = len(_failed(history)) < self.max_attempts and self._untried(history)
-        if hopeful and going_on and tries_left:
+        lost_room = _lost_room(failures)
+        if lost_room:  # who was faster may not be seen at once by all that choose
+            run.clock.sleep(LOST_ROOM_S)
+        others = lost_room or self._untried(history)
+        if hopeful and going_on and others and len(_failed(history)) < self.max_attempts:
             run.rescheduling = True
             return str(retry.RETRY)
         run.rescheduling = False

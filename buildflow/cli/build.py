@@ -243,8 +243,11 @@ def _build(
 
 def say_if_another(invocation: Invocation, row: Row, request: BuildRequest) -> None:
     """Say so when a request id gave a build that was asked for in other words than these."""
-    known = row["inputs"]
-    if any(known.get(key) != value for key, value in request.inputs().items()):
+    known, wanted = dict(row["inputs"]), request.inputs()
+    known.pop("max_attempts", None)  # the settings'
+    if request.virt_type is None:
+        known.pop("virt_type", None)
+    if known != {key: value for key, value in wanted.items() if key != "max_attempts"}:
         invocation.say(
             f"buildflow: request id {row['request_id']!r} is that of {row['name'] or row['id']},"
             " which was asked for otherwise; nothing else is built"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +18,7 @@ from buildflow.cli.outcome import (
     tell_lines,
 )
 from buildflow.cli.work import flow_of, working
-from buildflow.errors import BuildflowError
+from buildflow.errors import BuildflowError, StaleOwner
 
 if TYPE_CHECKING:
     from buildflow.engine.store import Row
@@ -87,16 +86,11 @@ def cancel(
         shown = engine.show(row["id"])
         if accepted and not no_wait:
             with invocation.waiting(f"waiting for {called(shown)} to be rolled back"):
-                shown = _until_ended(engine, row["id"])
+                shown = _see_rolled_back(engine, row["id"])
         ownerless = shown["status"] in ("queued", "running", "rolling_back") and (
             not engine.owner_lives(engine.store.find(row["id"]))
         )
         has_job = _has_job(engine, row["id"])
-        if ownerless and shown["status"] == "queued" and not (no_wait and has_job):
-            # nobody has begun it: there is nothing to undo, and no need to wait for anybody
-            with suppress(BuildflowError):  # somebody takes it up just now, or no host can be used
-                shown = engine.resume([row["id"]], revert=True)[0].wait()
-                ownerless = False
     if invocation.json:
         invocation.document(shown)
     what = called(shown)
@@ -196,6 +190,21 @@ def _audit_lines(audit: dict[str, list[dict[str, Any]]]) -> Any:
             yield f"{heading:<8} {thing['kind']} {thing['id'] or thing['key']}{build}{reason}"
 
 
+def _see_rolled_back(engine: Any, build: str) -> Row:
+    """Wait for whoever does it. What nobody has begun is ended here: there is nothing to undo."""
+    while True:
+        shown = _until_ended(engine, build)
+        if shown["status"] != "queued":
+            return shown
+        try:
+            row: Row = engine.resume([build], revert=True)[0].wait()
+        except StaleOwner:
+            continue  # somebody has taken it up just now
+        except BuildflowError:
+            return shown  # no host can be used from here
+        return row
+
+
 def _until_ended(engine: Any, build: str) -> Row:
     """Watch the store until the build has ended, its process has died, or we have waited enough.
 
@@ -206,7 +215,9 @@ def _until_ended(engine: Any, build: str) -> Row:
     deadline = engine.clock.monotonic() + CANCEL_WAIT_S
     while True:
         row: Row = engine.store.find(build)
-        over = row["status"] in ENDED or not (engine.owner_lives(row) or _awaited(engine, build))
+        begun = row["status"] != "queued"
+        awaited = engine.owner_lives(row) or (begun and _awaited(engine, build))
+        over = row["status"] in ENDED or not awaited
         if over or engine.clock.monotonic() > deadline:
             shown: Row = engine.show(build)
             return shown

@@ -177,7 +177,7 @@ class Board:
         except exceptions.UnclaimableJob:
             # it may be ours all the same: the answer to an earlier claim was lost, or that to its
             # end; nobody else can take it as long as we are asking
-            return self._owner(posting.job) == self._claimer
+            return self._owner(posting.job) == self._claimer and self.extend(posting)
         except (exceptions.NotFound, exceptions.JobFailure):
             return False
         return True

@@ -39,7 +39,16 @@ _REFUSALS: Final[dict[str, str | None]] = {
     # etcd3gw: the parent of all, told from those of its children that are of a server in trouble
     "Etcd3Exception": None,
 }
-_TROUBLE: Final = ("ConnectionFailedError", "ConnectionTimeoutError", "InternalServerError")
+# children of those that pass by themselves
+_TROUBLE: Final = (
+    "MasterDownError", "ClusterDownError", "TryAgainError", "ReadOnlyError",
+    "ConnectionFailedError", "ConnectionTimeoutError", "InternalServerError",
+)  # fmt: skip
+# and how such answers begin that have no class of their own: redis's, and a proxy's before etcd
+_PASSING: Final = (
+    "BUSY ", "LOADING ", "Too Many Requests", "Bad Gateway", "Service Unavailable",
+    "Gateway Time",
+)  # fmt: skip
 
 _AWAY: Final[dict[str, str]] = {
     "ConnectionLoss": "the connection is lost",
@@ -54,7 +63,7 @@ def board_error(url: str, error: BaseException) -> BoardUnusable:
     for cause in _chain(error):
         names = [kind.__name__ for kind in type(cause).__mro__]
         name = next((each for each in names if each in _TROUBLE or each in _REFUSALS), None)
-        if name in _REFUSALS:
+        if name in _REFUSALS and not str(cause).startswith(_PASSING):
             told = _REFUSALS[name] or f"refuses: {_words(cause)}"
             return BoardRefused(f"the jobboard {url} {told}")
     return BoardUnusable(f"the jobboard {url} does not answer: {_why(error)}")

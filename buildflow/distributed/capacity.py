@@ -25,7 +25,7 @@ from buildflow.distributed.placement import Room, choose
 from buildflow.distributed.transaction import transact
 from buildflow.drivers.protocols import Demand, Thing
 from buildflow.engine.clock import Clock, stamp
-from buildflow.engine.schema import builds, claims, hosts
+from buildflow.engine.schema import builds, claims, hosts, jobs
 from buildflow.engine.store import Row, Store
 from buildflow.errors import BadInput, NoRoom, StaleOwner
 
@@ -184,6 +184,11 @@ class Capacity:
         if row["state"] == UP and row["disabled"]:
             return DISABLED, "disabled by hand"
         return row["state"], row["reason"]
+
+    def is_conducted(self, build: str) -> bool:
+        """Whether conductors know of a build, so that it may wait for one of them."""
+        statement = select(jobs.c.build).where(jobs.c.build == build)
+        return transact(self._store, lambda c: c.execute(statement).first()) is not None
 
     # --- claims ----------------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ from buildflow.api import VmEngine
 from buildflow.distributed.board import Board, Posting
 from buildflow.distributed.board_error import BoardUnusable
 from buildflow.distributed.capacity import OFFER_S, Capacity, HostRow
-from buildflow.distributed.jobs import ASIDE, ASKED, Jobs
+from buildflow.distributed.jobs import ASIDE, Jobs
 from buildflow.distributed.metrics import Metrics
 from buildflow.distributed.placement import choose
 from buildflow.distributed.request import demand_of, intention_of
@@ -59,6 +59,7 @@ class _Work:
     posting: Posting
     name: str  # the build's, for people
     lost: bool = False
+    let_go: bool = False  # its claim is being given up, and not lost
 
 
 class Conductor:
@@ -262,7 +263,7 @@ class Conductor:
         deadline = row["deadline_at"]
         late = deadline is not None and deadline < stamp(self.engine.clock.now())
         to_end = row["status"] not in ENDED and (late or row["stop"] is not None)
-        if host is None and to_end:
+        if host is None and (to_end or row["status"] in ENDED):
             return True  # whatever it waits for: there is nothing to undo
         if self.jobs.must_wait(row):
             return False
@@ -325,7 +326,7 @@ class Conductor:
             if intention is not None:
                 return self._work_on(work, row, intention, started)
             self.jobs.forget(row)
-        self._patiently(lambda: self.board.consume(work.posting))
+        self._take_off(work)
         return None
 
     def _work_on(self, work: _Work, row: Row, intention: Intention, started: float) -> str | None:
@@ -333,7 +334,7 @@ class Conductor:
         holder = self._other_holder(row)
         if holder is not None:
             self._event(f"{name}: posted twice, and {holder} is at work on it")
-            self._patiently(lambda: self.board.consume(work.posting))
+            self._take_off(work)
             return None
         if work.lost or self.handing_over:
             self._give_back(work)
@@ -377,7 +378,7 @@ class Conductor:
         self._event(f"{name}: {status}")
         # the row first: who finds the job without it sees that the build has ended
         self.jobs.forget(row)
-        self._patiently(lambda: self.board.consume(work.posting))
+        self._take_off(work)
         return status
 
     def _within_reach(self, row: Row, name: str) -> bool:
@@ -412,7 +413,13 @@ class Conductor:
     def _give_back(self, work: _Work) -> None:
         """The build goes on elsewhere: the claim, if we still hold it, is given up."""
         if not work.lost:
+            work.let_go = True
             self._patiently(lambda: self.board.abandon(work.posting))
+
+    def _take_off(self, work: _Work) -> None:
+        """Its job is done, or stands aside: the board needs it no more."""
+        work.let_go = True
+        self._patiently(lambda: self.board.consume(work.posting))
 
     def _set_back(self, work: _Work, error: BuildflowError) -> None:
         build = work.posting.build
@@ -422,7 +429,7 @@ class Conductor:
         self._event(f"{work.name}: {reason}; {'set aside' if aside else 'to be tried again'}")
         if aside:
             self.metrics.set_aside()
-            self._patiently(lambda: self.board.consume(work.posting))
+            self._take_off(work)
         else:
             self._give_back(work)
 
@@ -446,18 +453,20 @@ class Conductor:
         while not self._stopped.wait(self.board.expiry_s / 4):
             with self._lock:
                 works = list(self._work.values())
-            for work in works:
-                try:
-                    kept = self.board.extend(work.posting)
-                except BoardUnusable:
-                    break  # nobody knows; the epoch decides if it comes to that
-                if not kept:
-                    self._lose(work)
+            try:
+                for work in works:
+                    if not work.let_go and not self.board.extend(work.posting):
+                        self._lose(work)
+            except BoardUnusable:
+                pass  # nobody knows; the epoch decides if it comes to that
+            except Exception as error:  # nobody would notice that this thread has died
+                LOG.exception("keep claims")
+                self._event_once(without_credentials(repr(error)))
 
     def _lose(self, work: _Work) -> None:
         build = work.posting.build
         with self._lock:
-            if work.lost or self._work.get(build) is not work:
+            if work.lost or work.let_go or self._work.get(build) is not work:
                 return
             work.lost = True
         self.metrics.lost()
@@ -502,12 +511,12 @@ class Conductor:
         look_again_at = 0.0
         while not self._stopped.wait(ASKED_S):
             try:
-                self._post_asked()  # they are ours to post from here on, so before all else
-                missing: list[str] = []
                 for host in self.standby:
                     if self.engine.world.is_open(host):
                         reason = f"{self.board.who} finishes what is on it"
                         self.capacity.attend(host, reason)
+                self._post_asked()
+                missing: list[str] = []
                 if time.monotonic() >= look_again_at:
                     look_again_at = time.monotonic() + expiry
                     self.jobs.adopt(older_s=expiry)
@@ -530,15 +539,12 @@ class Conductor:
                 self._event_once(without_credentials(repr(error)))
 
     def _post_asked(self) -> None:
-        asked = self.jobs.asked()
+        asked = self.jobs.asked()  # ours to post from here on
         for place, build in enumerate(asked):
             try:
                 self.board.post(build)
-                self.jobs.note(build, None)
             except BoardUnusable as error:
-                for each in asked[place:]:
-                    self.jobs.post(each, ASKED)
-                    self.jobs.note(each, error.summary)
+                self.jobs.unasked(asked[place:], error.summary)
                 raise
 
     def _event(self, line: str) -> None:

@@ -102,8 +102,8 @@ class Jobs:
         statement = update(jobs).where(as_seen).values(**values)
         return transact(self._store, lambda c: int(c.execute(statement).rowcount)) > 0 and aside
 
-    def note(self, build: str, reason: str | None) -> None:
-        """Say why a job waits, or that it does so no more; no try is counted."""
+    def note(self, build: str, reason: str) -> None:
+        """Say why somebody leaves a job to others; no try is counted."""
         statement = update(jobs).where(jobs.c.build == build).values(reason=reason)
         transact(self._store, lambda c: c.execute(statement))
 
@@ -150,7 +150,7 @@ class Jobs:
         )
         wanted = (jobs.c.state == ASKED) | ((jobs.c.state == ASIDE) & to_stop)
         found = select(jobs.c.build, jobs.c.state).where(wanted).limit(limit)
-        values = {"state": POSTED, "tries": 0, "not_before": None}
+        values = {"state": POSTED, "tries": 0, "not_before": None, "reason": None}
 
         def work(connection: Connection) -> list[str]:
             mine = []
@@ -162,6 +162,12 @@ class Jobs:
             return mine
 
         return transact(self._store, work)
+
+    def unasked(self, wanted: Sequence[str], reason: str) -> None:
+        """They could not be put on the board: somebody is to do it later."""
+        mine = jobs.c.build.in_(list(wanted)) & (jobs.c.state == POSTED)
+        statement = update(jobs).where(mine).values(state=ASKED, reason=reason)
+        transact(self._store, lambda c: c.execute(statement))
 
     def adopt(self, older_s: float) -> list[str]:
         """Builds that wait for a conductor without a job: whoever asked for them died at it."""

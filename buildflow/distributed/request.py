@@ -85,21 +85,16 @@ class Others:
     for. Raises HostUnusable when those that live can't; it stays asked for.
     """
 
-    def __init__(self, engine: VmEngine, intention: Intention) -> None:
-        self._engine, self._intention = engine, intention
+    def __init__(self, engine: VmEngine) -> None:
+        self._engine = engine
         self._jobs = Jobs(engine.store, engine.clock)
         self._patience = _Patience(engine)
         self._asked = False
 
     def __call__(self, row: Row) -> bool:
         """Looked at again and again, of a build that nobody is at work on."""
-        engine = self._engine
-        if row["host"] is None:
-            served = Capacity(engine.store, engine.clock).any_alive()
-        else:
-            served = host_served(engine, row)
-        if not served:
-            return False
+        if not host_served(self._engine, row):
+            return False  # or nobody has begun it: whoever is first ends it
         job = self._jobs.row(row["id"])
         if job is None and row["status"] in ENDED and not self._asked:
             self._asked = True
@@ -112,7 +107,7 @@ class Others:
 
 
 class _Patience:
-    """How long a job that a conductor has left to others waits for one of those."""
+    """How long somebody waits for a job that its conductors can't do, or do not begin with."""
 
     def __init__(self, engine: VmEngine) -> None:
         self._clock = engine.clock

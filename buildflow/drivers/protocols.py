@@ -388,8 +388,11 @@ class CapacityDriver(Protocol):
     def place(self, demand: Demand, among: Sequence[str], tried: Sequence[str], build: str) -> str:
         """The host with the most room of those not tried yet, kept for `build` until it claims it.
 
-        Raises Exhausted.
+        Raises NoRoom.
         """
+
+    def is_conducted(self, build: str) -> bool:
+        """Whether conductors know of this build, so that it may wait for room."""
 
     def inventory(self) -> Iterable[Thing]:
         """Every claim."""
@@ -400,7 +403,7 @@ class CapacityDriver(Protocol):
     def claim(
         self, key: str, build: str, host: str, demand: Demand, epoch: int | None = None
     ) -> Json:
-        """Take room on a host. Raises Exhausted; StaleOwner when the build's epoch is another."""
+        """Take room on a host. Raises NoRoom; StaleOwner when the build's epoch is another."""
 
     def release(self, key: str) -> None:
         """Give it back."""

@@ -124,7 +124,7 @@ class Carrier:
 
         `row` is the build's as just accepted here; it is read when not given. `take_over` claims it
         although its owner seems to live (a jobboard's verdict). Raises StaleOwner, FlowChanged or
-        StoreError with the build left for another try.
+        StoreError with the build left for another try, NoRoom when it waits in the queue again.
         """
         row = row or self.store.build(build_id)
         if row is None:

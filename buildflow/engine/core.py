@@ -24,7 +24,7 @@ from buildflow.engine.run import Listener, Points
 from buildflow.engine.show import as_shown, history_of, listed
 from buildflow.engine.store import ENDED, Row, Rows, Store
 from buildflow.engine.unfit import unfit
-from buildflow.errors import BadInput, BuildflowError, StaleOwner
+from buildflow.errors import BadInput, BuildflowError, NoRoom, StaleOwner
 
 __all__ = ("ENDED", "Engine", "Handle", "flow_uuid")
 
@@ -354,7 +354,7 @@ class Engine(Carrier):
         threading.Thread(target=body, name="follow", daemon=True).start()
         return Handle(self, build_id, future)
 
-    def others(self, intention: Intention) -> Callable[[Row], bool]:
+    def others(self) -> Callable[[Row], bool]:
         """Tells of a build that nobody is at work on whether somebody else is going to be.
 
         Asked again and again while it is waited for. For an engine that knows of others.
@@ -365,7 +365,7 @@ class Engine(Carrier):
         """Raise HostUnusable where a build must not be taken up from here; for one that knows."""
 
     def _see_through(self, build_id: str, intention: Intention) -> None:
-        by_others = self.others(intention)
+        by_others = self.others()
         while True:
             self._await_here(lambda: self._futures.get(build_id))
             row = self.store.build(build_id)
@@ -387,6 +387,6 @@ class Engine(Carrier):
     def _await_here(find: Callable[[], Future[None] | None]) -> None:
         future = find()
         if future is not None:
-            # where another process was faster, it is followed
-            with contextlib.suppress(StaleOwner):
+            # where another process was faster, it is followed; what waits for room is looked at
+            with contextlib.suppress(StaleOwner, NoRoom):
                 future.result()

@@ -143,10 +143,13 @@ class Journal:
                 successor.error = _LEAD
                 successor.done.set()
 
-    def _write(self, batch: list[Unit]) -> None:
-        """Commit `batch`, or leave in each of its units why it could not be."""
+    def _write(self, batch: list[Unit], end: float | None = None) -> None:
+        """Commit `batch`, or leave in each of its units why it could not be.
+
+        `end` is when a server that has gone is waited for no more.
+        """
         attempt = 0
-        end = 0.0
+        end = time.monotonic() + PATIENCE_S if end is None else end
         while True:
             try:
                 self._write_once(batch, again=attempt > 0)
@@ -154,14 +157,13 @@ class Journal:
                 self._discard()
                 attempt += 1
                 # one that does not even refuse a connection takes long to fail
-                end = end or time.monotonic() + PATIENCE_S
                 in_time = attempt <= self._reconnect_attempts and time.monotonic() < end
                 if self._lost(error) and in_time:
                     self._sleep(min(0.1 * 2**attempt, 2.0))
                     continue
                 if len(batch) > 1 and not self._concerns_all(error):
                     for unit in batch:  # one that can't be written must not take others with it
-                        self._write([unit])
+                        self._write([unit], end)
                     return
                 for unit in batch:
                     unit.error = self._translate(error)
@@ -220,7 +222,9 @@ class Journal:
     @staticmethod
     def _concerns_all(error: Exception) -> bool:
         """Whether the database itself failed (full, locked, gone), and not one row of one unit."""
-        return type(error).__name__ in ("OperationalError", "InterfaceError", "StoreError")
+        return type(error).__name__ in (
+            "OperationalError", "InterfaceError", "StoreError", "ConnectionTimeout",
+        )  # fmt: skip
 
     @staticmethod
     def _write_rows(cursor: Any, unit: Unit) -> None:

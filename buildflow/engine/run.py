@@ -191,17 +191,22 @@ class Run(Undoing):
             yield
 
     def give_back(self, error: BuildflowError) -> Halt:
-        """The end of a run that has made nothing and can't go on here now: its build waits as it
-        did before anybody had begun, for whoever takes it next. `error` says why.
+        """The end of a run that has made nothing and can't go on here now: its build is queued
+        again, for whoever takes it next. `error` says why. Raises StopBuild when it is to stop.
         """
-        with self.lock:
-            if self.fault is not None:  # why an earlier attempt came to nothing, not the build
-                self.errors = [self.fault, *self.errors]
-                self.fault = None
-            self.host = None
-            self.given_back = True
-            self.set_status("queued")
-        self.commit()
+        self.check_stop()
+        try:
+            with self.lock, self.provisionally():
+                if self.fault is not None:  # why an attempt came to nothing, not the build
+                    self.errors = [self.fault, *self.errors]
+                    self.fault = None
+                self.host = None
+                self.given_back = True
+                self.set_status("queued")
+                self.commit(unless_stopped=True)
+        except StateConflict:
+            self.hear_of_stop()
+            raise StopBuild(self.stop or "cancelled", self.stop_detail) from None
         return self.halt(error)
 
     # --- execute --------------------------------------------------------------------------------

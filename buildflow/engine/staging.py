@@ -39,7 +39,9 @@ FENCE_GOOD_FOR_S = 0.25
 
 
 class Halt(BaseException):
-    """Ends a run at once and leaves its build as a crash would: store or ownership is lost."""
+    """Ends a run at once: store or ownership is lost and its build is left as by a crash, or it
+    has been given back (engine/run.py: give_back).
+    """
 
     def __init__(self, error: BuildflowError) -> None:
         self.error = error
@@ -389,7 +391,10 @@ _TIME_OF = {
     tf_states.REVERT_FAILURE: 3,
 }
 _KINDS = {"TaskDetail": "TASK_DETAIL", "RetryDetail": "RETRY_DETAIL"}
-_PROVISIONAL = ("states", "status", "finished_at", "live_name", "fault", "results", "_moved")
+_PROVISIONAL = (
+    "states", "status", "finished_at", "live_name", "fault", "results", "host", "given_back",
+    "_moved",
+)  # fmt: skip
 
 
 def _dump(value: Any) -> str | None:

@@ -175,7 +175,7 @@ class Store:
         """Whether a database server has gone, and may come back."""
         return not self._sqlite and type(error).__name__ in (
             "OperationalError", "InterfaceError", "AdminShutdown", "CrashShutdown",
-            "IdleInTransactionSessionTimeout",
+            "IdleInTransactionSessionTimeout", "ConnectionTimeout",
         )  # fmt: skip
 
     def translate(self, error: Exception) -> StoreError:

@@ -89,6 +89,27 @@ def test_two_may_post_one_build_at_once(tmp_path: Path, postgresql: PostgreSQL) 
         assert jobs.count() == 20
 
 
+def test_what_could_not_be_put_on_the_board_is_asked_for_again(
+    engine: VmEngine, jobs: Jobs, clock: VirtualClock
+) -> None:
+    first, second, forgotten = (accepted(engine, name) for name in ("a", "b", "c"))
+    for build in (first, second, forgotten):
+        jobs.post(build, ASKED)
+        clock.sleep(1)
+    posted_at = {build: seen(jobs, build)["posted_at"] for build in (first, second)}
+    assert set(jobs.asked()) == {first, second, forgotten}
+    jobs.forget(seen(jobs, forgotten))
+    jobs.unasked([first, second, forgotten], "the jobboard is away")
+    rows = {row["build"]: row for row in jobs.listed()}
+    assert set(rows) == {first, second}, "what has ended meanwhile is not made anew"
+    for build, at in posted_at.items():
+        row = rows[build]
+        assert (row["state"], row["reason"]) == (ASKED, "the jobboard is away")
+        assert row["posted_at"] == at, "in the order in which they were asked for"
+    assert set(jobs.asked()) == {first, second}
+    assert {row["reason"] for row in jobs.listed()} == {None}
+
+
 def test_what_is_asked_for_meanwhile_is_not_forgotten(
     engine: VmEngine, jobs: Jobs, clock: VirtualClock
 ) -> None:

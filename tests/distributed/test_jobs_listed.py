@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 from buildflow.api import VmEngine
 from buildflow.cli import main
 from buildflow.config import Settings
+from buildflow.distributed.capacity import Capacity, HostRow
 from buildflow.distributed.jobs import ASIDE, ASKED, Jobs
 from buildflow.engine.guard import Intention
 from buildflow.flows.request import parse_request
@@ -106,11 +108,32 @@ def test_what_nobody_has_begun_is_cancelled_without_anybody(
     assert call("cancel", "vm")[:2] == (0, "vm is rolled back\n")
 
 
+@pytest.mark.parametrize("verb", ["cancel", "delete"])
+def test_what_nobody_has_begun_does_not_wait_for_a_conductor_that_is_busy(
+    engine: VmEngine, jobs: Jobs, call: Call, verb: str
+) -> None:
+    host = HostRow("h1", "sim:///", vcpus=1, memory_mib=64, disk_gib=1)
+    Capacity(engine.store, engine.clock).offer(host)
+    build = queued(engine, "vm")
+    jobs.post(build)
+    row = jobs.glance(build)
+    assert row is not None
+    jobs.failed(row, "no host has room (h1: it is full)")
+    begun = time.monotonic()
+    assert call(verb, "vm")[0] == 0
+    assert time.monotonic() - begun < 8
+    assert engine.show(build)["status"] == "rolled_back"
+
+
 def test_a_request_id_of_another_build_is_told(engine: VmEngine, call: Call) -> None:
     board = ("--jobboard", "redis://127.0.0.1:1/0")
     words = ("submit", "vm", "--image", "tiny", "--request-id", "k", *board)
     assert "asked for otherwise" not in call(*words)[2]
     assert "asked for otherwise" not in call(*words)[2]
+    assert "asked for otherwise" in call(*words, "--memory", "1024")[2]
+    large = ("submit", "large", "--image", "tiny", "--request-id", "l", *board)
+    call(*large, "--memory", "1024")
+    assert "asked for otherwise" in call(*large)[2], "without what was asked for then, too"
     code, _, err = call("submit", "other", "--image", "tiny", "--request-id", "k", *board)
     assert code == 0
     assert "request id 'k' is that of vm, which was asked for otherwise" in err

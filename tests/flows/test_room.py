@@ -12,9 +12,12 @@ import pytest
 from buildflow.api import VmEngine
 from buildflow.config import Settings
 from buildflow.distributed.capacity import SILENT_S, Capacity, HostRow
+from buildflow.distributed.jobs import Jobs
 from buildflow.drivers.protocols import Demand
 from buildflow.drivers.simulated import SimulatedWorld, drivers_of
+from buildflow.drivers.world import World
 from buildflow.engine.clock import VirtualClock
+from buildflow.engine.core import Handle
 from buildflow.engine.store import Row
 from buildflow.errors import DriverError, NoRoom, StaleOwner, StoreError
 from buildflow.flows.request import parse_request
@@ -57,6 +60,13 @@ def fleet_of(
         yield engine, capacity
 
 
+def submitted(engine: VmEngine) -> Handle:
+    """A build that conductors know of, taken up here."""
+    row = engine.accept_build(parse_request(name="vm", image="cirros", memory_mib=64), queue=True)
+    Jobs(engine.store, engine.clock).post(row["id"])
+    return engine.start(row)
+
+
 def row_of(engine: VmEngine, name: str = "vm") -> Row:
     return engine.store.find(name)
 
@@ -75,7 +85,7 @@ def test_where_no_host_has_room_a_build_waits_as_one_that_has_not_begun(tmp_path
     before = world.snapshot()
     with fleet_of(tmp_path, world, ("h1", "h2"), rivals) as (engine, capacity):
         with pytest.raises(NoRoom, match="no host has room"):
-            engine.build(name="vm", image="cirros", memory_mib=64).wait()
+            submitted(engine).wait()
         row = row_of(engine)
         assert (row["status"], row["owner"], row["host"]) == ("queued", None, None)
         assert row["fault"] is None, "it has not failed"
@@ -91,12 +101,77 @@ def test_where_no_host_has_room_a_build_waits_as_one_that_has_not_begun(tmp_path
     assert world.violations == []
 
 
+def test_one_that_no_conductor_knows_fails_without_room(tmp_path: Path) -> None:
+    """`buildflow build` on a machine whose host conductors share: nobody would go on with it."""
+    world, rivals = SimulatedWorld(clock=VirtualClock()), Rivals("h1")
+    with fleet_of(tmp_path, world, ("h1",), rivals) as (engine, _):
+        shown = engine.build(name="vm", image="cirros", memory_mib=64).wait()
+        assert shown["status"] == "rolled_back"
+        assert "vcpus" in shown["fault"]["message"]
+
+
+def test_a_stop_wins_over_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes from another process in the very moment in which the build is given back."""
+    world, rivals = SimulatedWorld(clock=VirtualClock()), Rivals("h1")
+    with fleet_of(tmp_path, world, ("h1",), rivals) as (engine, _):
+        asked = Capacity.is_conducted
+
+        def and_stop(self: Capacity, build: str) -> bool:
+            engine.store.request_stop(build, "cancelled")
+            return asked(self, build)
+
+        monkeypatch.setattr(Capacity, "is_conducted", and_stop)
+        shown = submitted(engine).wait()
+        assert (shown["status"], shown["stop"]) == ("rolled_back", "cancelled")
+
+
+@pytest.mark.parametrize("cut", ["claim", "choice"])
+def test_a_standby_gives_back_what_it_finds_without_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cut: str
+) -> None:
+    """Its conductor died before its claim of the room, or after that was refused."""
+    world, rivals = SimulatedWorld(clock=VirtualClock()), Rivals("h1")
+    method = {"claim": "claim", "choice": "is_conducted"}[cut]
+
+    class Died(BaseException):
+        pass
+
+    def die(*_: Any) -> Any:
+        raise Died
+
+    points = None if cut == "claim" else rivals
+    with fleet_of(tmp_path, world, ("h1",), points) as (engine, held):
+        with monkeypatch.context() as patched:
+            patched.setattr(Capacity, method, die)
+            handle = submitted(engine)
+            with pytest.raises(Died):
+                handle.wait()
+        assert row_of(engine)["status"] == "running"
+        engine.clock.sleep(SILENT_S + 1)
+        drivers = drivers_of(world, "h1")
+        standby = World(
+            computes={"h1": drivers.on("h1")}, network=drivers.network, volume=drivers.volume,
+            image=drivers.image, capacity=held, standby=["h1"],
+        )  # fmt: skip
+        held.attend("h1", "a standby finishes what is on it")
+        settings = Settings(home=tmp_path)
+        with (
+            VmEngine(
+                settings, standby, store=engine.store, clock=engine.clock, watch_s=None
+            ) as other,
+            pytest.raises(NoRoom),
+        ):
+            other.carry_out(row_of(engine)["id"], take_over=True)
+        row = row_of(engine)
+        assert (row["status"], row["host"], row["fault"]) == ("queued", None, None)
+
+
 @pytest.mark.parametrize("end", ["cancel", "delete", "deadline"])
 def test_one_that_waits_for_room_can_be_ended(tmp_path: Path, end: str) -> None:
     world, rivals = SimulatedWorld(clock=VirtualClock()), Rivals("h1")
     with fleet_of(tmp_path, world, ("h1",), rivals, build_timeout_s=60.0) as (engine, _):
         with pytest.raises(NoRoom):
-            engine.build(name="vm", image="cirros", memory_mib=64).wait()
+            submitted(engine).wait()
         if end == "delete":
             shown = engine.delete("vm").wait()
         else:
