@@ -148,7 +148,10 @@ MISTAKES: Final[tuple[Mistake, ...]] = (
         "stop-not-in-fence", _FENCE,
         "a build is complete although a stop was asked for meanwhile",
         _RUN,
-        "                self.commit(unless_stopped=True)", "                self.commit()",
+        "                self._ending_step = step\n"
+        "                self.commit(unless_stopped=True)",
+        "                self._ending_step = step\n"
+        "                self.commit()",
     ),
     Mistake(
         "epoch-not-raised", _FENCE,
