@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -96,8 +97,9 @@ def test_signals_in_any_number_end_a_conductor(new_fleet: NewFleet) -> None:
     def signalled_to_its_end() -> bool:
         if fleet.conductors["a"].poll() is not None:
             return True
-        for _ in range(50):
-            fleet.send("a", signal.SIGTERM)
+        with suppress(ProcessLookupError):  # it has just ended
+            for _ in range(50):
+                fleet.send("a", signal.SIGTERM)
         return False
 
     fleet.until(signalled_to_its_end, "end of the conductor", 20)
