@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 from rich.console import Console
 
@@ -22,6 +22,16 @@ class Terminal(Console):
         if not console.is_terminal:
             console.width = 400
         return console
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """See Console.print. Where lines have no width they end where their text does."""
+        if self.is_terminal:
+            super().print(*objects, **options)
+            return
+        with self.capture() as captured:
+            super().print(*objects, **options)
+        lines = "\n".join(line.rstrip() for line in captured.get().split("\n"))
+        super().print(lines, end="", markup=False, emoji=False, soft_wrap=True)
 
     def on_broken_pipe(self) -> None:
         """The reader has read enough: go on, and write to nobody."""

@@ -148,6 +148,15 @@ def test_several_builds_of_one_name_need_an_id(build: Cli, cli: Cli) -> None:
     assert "several builds were named 'vm1'; give an id" in ran.err
 
 
+def test_lines_in_a_pipe_end_where_their_text_does(build: Cli, cli: Cli) -> None:
+    build("vm1")
+    build("a-machine-with-a-longer-name")
+    for words in (("list",), ("show", "vm1"), ("history", "vm1")):
+        lines = cli(*words).out.splitlines()
+        assert len(lines) > 2
+        assert lines == [line.rstrip() for line in lines]
+
+
 def test_cancel_of_what_has_ended(build: Cli, cli: Cli) -> None:
     build("vm1")
     ran = cli("cancel", "vm1")
