@@ -108,6 +108,20 @@ def test_what_nobody_has_begun_is_cancelled_without_anybody(
     assert call("cancel", "vm")[:2] == (0, "vm is rolled back\n")
 
 
+def test_a_removal_that_no_conductor_begins_with_is_told(
+    engine: VmEngine, jobs: Jobs, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("buildflow.distributed.request.UNBEGUN_S", 1.0)
+    shown = engine.build(parse_request(name="vm", image="tiny")).wait()
+    host = HostRow(shown["host"], "sim:///", vcpus=1, memory_mib=64, disk_gib=1)
+    Capacity(engine.store, engine.clock).offer(host)
+    code, _, err = call("delete", "vm")
+    assert code == 4
+    assert "no conductor has begun with it for 1 s; it stays asked for" in err
+    (row,) = jobs.listed()
+    assert (row["build"], row["state"]) == (shown["id"], ASKED)
+
+
 @pytest.mark.parametrize("verb", ["cancel", "delete"])
 def test_what_nobody_has_begun_does_not_wait_for_a_conductor_that_is_busy(
     engine: VmEngine, jobs: Jobs, call: Call, verb: str
