@@ -102,13 +102,21 @@ class Capacity:
 
         transact(self._store, work)
 
+    def require_known(self, names: Sequence[str]) -> None:
+        """Raise BadInput when one of these hosts is not on the list."""
+        if names:
+            known = {row["name"] for row in self.listed()}
+            for name in names:
+                if name not in known:
+                    raise _unknown(name)
+
     def disable(self, name: str, disabled: bool = True) -> None:
         """Place no new builds on a host, or do so again. Raises BadInput when it is not known."""
         statement = update(hosts).where(hosts.c.name == name).values(disabled=disabled)
 
         def work(connection: Connection) -> None:
             if connection.execute(statement).rowcount == 0:
-                raise BadInput(f"no host is named {name!r}; `buildflow hosts` lists them")
+                raise _unknown(name)
             if not disabled:
                 wake(connection)
 
@@ -125,7 +133,7 @@ class Capacity:
             connection.execute(update(hosts).where(mine).values(seq=hosts.c.seq + 1))
             row = connection.execute(select(hosts).where(mine)).mappings().first()
             if row is None:
-                raise BadInput(f"no host is named {name!r}; `buildflow hosts` lists them")
+                raise _unknown(name)
             if row["seen_at"] >= _silent_since(self._clock.now()):
                 raise BadInput(
                     f"host {name!r} was offered at {row['seen_at']}: stop its conductor first, and"
@@ -347,6 +355,10 @@ class Capacity:
                 )
             )
         return rooms
+
+
+def _unknown(name: str) -> BadInput:
+    return BadInput(f"no host is named {name!r}; `buildflow hosts` lists them")
 
 
 def _silent_since(now: datetime) -> str:

@@ -169,9 +169,9 @@ def conductor(
     from buildflow.distributed.capacity import Capacity
     from buildflow.distributed.conductor import Conductor
     from buildflow.distributed.hosts import (
-        NAME_MAX,
         offered,
         parse_hosts,
+        require_name,
         require_one_root,
         require_served,
         world_of_hosts,
@@ -183,8 +183,8 @@ def conductor(
 
     invocation = invocation_of(ctx)
     settings = invocation.settings
-    if name is not None and not (0 < len(name.strip()) <= NAME_MAX and name.isprintable()):
-        raise BadInput(f"--name: a conductor's name has 1 to {NAME_MAX} printable characters")
+    if name is not None:
+        require_name("--name: a conductor", name)
     who = name or f"{os.uname().nodename}-{os.getpid()}"
     board = Board(_required(jobboard), who, expiry_s=expiry)
     texts = host or ([] if standby else [f"{os.uname().nodename}={settings.libvirt_uri}"])
@@ -226,7 +226,7 @@ def conductor(
         on_event=lambda line: invocation.say(f"{who}: {line}"),
         on_end=forget,
     )
-    told = _stop_on_signals(worker)
+    _stop_on_signals(worker)
     names = [each.name for each in mine] + [f"{each.name} (standby)" for each in spare]
     invocation.say(f"{who}: taking builds from {board.url} for {', '.join(names)}")
     try:
@@ -234,21 +234,16 @@ def conductor(
     finally:
         engine.close()
         store.close()
-    invocation.say(f"{who}: stopped" + (" (handed over)" if told() > 1 else ""))
+    invocation.say(f"{who}: stopped" + (" (handed over)" if worker.handing_over else ""))
     return 0
 
 
-def _stop_on_signals(worker: Any) -> Callable[[], int]:
-    count = 0
-
+def _stop_on_signals(worker: Any) -> None:
     def caught(_number: int, _frame: Any) -> None:
-        nonlocal count
-        count += 1
         worker.drain()  # which says so: here a line may just be on its way out
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, caught)
-    return lambda: count
 
 
 def hosts(
@@ -270,10 +265,7 @@ def hosts(
     invocation = invocation_of(ctx)
     with invocation.open_engine() as engine:
         capacity = Capacity(engine.store, engine.clock)
-        known = {row["name"] for row in capacity.listed()}
-        for each in (*(disable or ()), *(enable or ()), *(forget or ())):
-            if each not in known:
-                raise BadInput(f"no host is named {each!r}; `buildflow hosts` lists them")
+        capacity.require_known([*(disable or ()), *(enable or ()), *(forget or ())])
         for disabled, names in ((True, disable or ()), (False, enable or ())):
             for each in names:
                 capacity.disable(each, disabled)

@@ -193,8 +193,7 @@ class Conductor:
             time.sleep(TROUBLED_S)
             return False
         except Exception as error:  # of this job: others are to be taken all the same
-            LOG.exception("take a job")
-            self._event_once(without_credentials(repr(error)))
+            self._unforeseen("take a job", error)
             time.sleep(TROUBLED_S)
             return False
         finally:
@@ -460,8 +459,7 @@ class Conductor:
             except BoardUnusable:
                 pass  # nobody knows; the epoch decides if it comes to that
             except Exception as error:  # nobody would notice that this thread has died
-                LOG.exception("keep claims")
-                self._event_once(without_credentials(repr(error)))
+                self._unforeseen("keep claims", error)
 
     def _lose(self, work: _Work) -> None:
         build = work.posting.build
@@ -500,8 +498,7 @@ class Conductor:
             except StoreError as error:
                 self._event_once(error.summary)
             except Exception as error:  # nobody would notice that this thread has died
-                LOG.exception("tend %s", host.name)
-                self._event_once(f"host {host.name}: {without_credentials(repr(error))}")
+                self._unforeseen(f"tend {host.name}", error, f"host {host.name}: ")
             if self._stopped.wait(OFFER_S):
                 return
 
@@ -535,8 +532,7 @@ class Conductor:
             except BuildflowError as error:
                 self._event_once(error.summary)
             except Exception as error:  # nobody would notice that this thread has died
-                LOG.exception("mend board")
-                self._event_once(without_credentials(repr(error)))
+                self._unforeseen("mend board", error)
 
     def _post_asked(self) -> None:
         asked = self.jobs.asked()  # ours to post from here on
@@ -549,6 +545,11 @@ class Conductor:
 
     def _event(self, line: str) -> None:
         self._on_event(line)
+
+    def _unforeseen(self, what: str, error: Exception, whose: str = "") -> None:
+        """Tell what nobody foresaw, for what it met goes on."""
+        LOG.exception(what)
+        self._event_once(whose + without_credentials(repr(error)))
 
     def _event_once(self, line: str) -> None:
         """Say something that may go on for long, and that several threads find out."""

@@ -41,14 +41,20 @@ class Host:
     disk_gib: int | None = None
 
 
+def require_name(whose: str, name: str) -> None:
+    """Refuse a name that no listing could show. Raises BadInput."""
+    if not (0 < len(name.strip()) <= NAME_MAX and name.isprintable()):
+        raise BadInput(f"{whose}'s name has 1 to {NAME_MAX} printable characters")
+
+
 def parse_host(text: str) -> Host:
     """A Host from its text. Raises BadInput."""
     address, *pairs = text.split(",")
     name, equals, uri = address.partition("=")
     if not equals or "://" in name or ":" in name:
         uri, name = address, ""
-    if len(name) > NAME_MAX or not name.isprintable():
-        raise BadInput(f"a host's name has 1 to {NAME_MAX} printable characters, not {len(name)}")
+    if name:
+        require_name("a host", name)
     if ":" not in uri or (equals and uri is not address and not name):
         raise BadInput(f"--host {text!r}: give NAME=URI, such as h1=qemu:///embed?root=/srv/h1")
     refuse_password(uri)
